@@ -11,6 +11,7 @@
 
 mod connection_numbers;
 mod first_alive;
+mod health;
 mod least_connections;
 mod locking_round_robin;
 mod naive;
@@ -20,6 +21,7 @@ mod source_hash;
 mod tried;
 
 pub use connection_numbers::ConnectionNumbers;
+pub use health::{FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState};
 pub use tried::Tried;
 
 use first_alive::FirstAlive;
