@@ -9,6 +9,8 @@
 //! and how busy they are, never why; `health.rs` flips one backend and never chooses. `cluster.rs`
 //! joins the two and is the file to read next.
 
+mod backend;
+mod cluster;
 mod connection_numbers;
 mod first_alive;
 mod health;
@@ -20,6 +22,8 @@ mod sequence;
 mod source_hash;
 mod tried;
 
+pub use backend::{Backend, InFlight};
+pub use cluster::{Cluster, Pick};
 pub use connection_numbers::ConnectionNumbers;
 pub use health::{FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState};
 pub use tried::Tried;
