@@ -42,7 +42,7 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// How many bytes there are.
-    pub fn len(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.first.len() - self.from + self.body
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use mio::net::{TcpStream, UnixStream};
 use parking_lot::RwLock;
@@ -16,6 +18,7 @@ pub struct Endpoint {
     label: String,
     authority: String,
     place: Place,
+    connections: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl Endpoint {
                 (label.clone(), Place::Named { host: host.clone(), port: *port, found: RwLock::new(None) })
             }
         };
-        Endpoint { label, authority, place }
+        Endpoint { label, authority, place, connections: AtomicU32::new(0) }
     }
 
     /// The address as configured.
@@ -53,6 +56,11 @@ impl Endpoint {
     /// What goes into `Host` when the client sent none.
     pub fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// Connections open to it, of all workers.
+    pub fn connections(&self) -> u64 {
+        u64::from(self.connections.load(Relaxed))
     }
 
     /// The name and port to look up, if this endpoint has a name.
@@ -98,5 +106,23 @@ impl Endpoint {
         // Requests leave whole; waiting for more would only delay their end.
         stream.set_nodelay(true)?;
         Ok(Socket::Tcp(stream))
+    }
+}
+
+/// Counts one open connection for as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Arc<Endpoint>);
+
+impl Counted {
+    /// Counts a connection to `endpoint`.
+    pub fn new(endpoint: &Arc<Endpoint>) -> Self {
+        endpoint.connections.fetch_add(1, Relaxed);
+        Counted(Arc::clone(endpoint))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }

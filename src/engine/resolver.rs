@@ -25,7 +25,7 @@ pub fn start(shared: &Arc<Shared>) {
     let run = move || {
         let mut pause = FIRST_RETRY;
         loop {
-            let all_found = shared.endpoints.iter().all(look_up);
+            let all_found = shared.endpoints.iter().all(|endpoint| look_up(endpoint));
             pause = if all_found { REFRESH } else { (pause * 2).min(REFRESH) };
             thread::park_timeout(pause);
         }

@@ -115,7 +115,8 @@ impl Worker {
             return true;
         }
         let opened = self.shared.endpoints[endpoint].connect().and_then(|socket| {
-            let upstream = self.upstreams.insert(Upstream::new(socket, endpoint, &route, backend, key));
+            let upstream =
+                self.upstreams.insert(Upstream::new(socket, endpoint, &self.shared.endpoints[endpoint], key));
             let registered = match self.upstreams.get_mut(upstream) {
                 Some(up) => up.register(self.poll.registry(), Source::Upstream(upstream).into()),
                 None => Ok(()),
@@ -425,6 +426,7 @@ impl Worker {
             return;
         }
         upstream.used_by = Use::Idle { since_ms: now.ms };
+        upstream.idle_timeout = idle_timeout;
         let endpoint = upstream.endpoint;
         if let Some(oldest) = self.pool.put(endpoint, attempt.upstream, limit) {
             self.upstreams.remove(oldest);
@@ -609,7 +611,7 @@ impl Worker {
     /// When an idle upstream has waited long enough.
     fn idle_until(&self, key: Key<Upstream>) -> Option<u64> {
         let upstream = self.upstreams.get(key)?;
-        let timeout = upstream.idle_timeout()?;
+        let timeout = upstream.idle_timeout?;
         match upstream.used_by {
             Use::Idle { since_ms } => Some(since_ms.saturating_add(milliseconds(timeout))),
             Use::Busy(_) => None,
@@ -668,11 +670,4 @@ enum Asked {
     Changed,
     /// The response's head is ready for the client.
     Head(Action),
-}
-
-impl Upstream {
-    /// How long it may wait in the pool.
-    fn idle_timeout(&self) -> Option<std::time::Duration> {
-        self.route().settings.pool_idle_timeout
-    }
 }

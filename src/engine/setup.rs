@@ -56,7 +56,7 @@ pub fn build(config: &Config) -> Result<Shared, BadPatterns> {
 /// The endpoints so far; equal addresses are one endpoint with one pool.
 #[derive(Default)]
 struct Endpoints {
-    list: Vec<Endpoint>,
+    list: Vec<Arc<Endpoint>>,
     by_label: HashMap<String, usize>,
 }
 
@@ -64,7 +64,7 @@ impl Endpoints {
     fn index_of(&mut self, address: &config::ServerAddress) -> usize {
         let list = &mut self.list;
         *self.by_label.entry(address.to_string()).or_insert_with(|| {
-            list.push(Endpoint::new(address));
+            list.push(Arc::new(Endpoint::new(address)));
             list.len() - 1
         })
     }

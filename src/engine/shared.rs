@@ -14,7 +14,7 @@ use crate::stats::BackendCounters;
 pub struct Shared {
     pub(super) router: Router,
     pub(super) routes: Vec<Arc<Route>>,
-    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) statistics: Vec<StatisticsPage>,
     /// The numbers of the open client connections, for Naive.
     pub numbers: ConnectionNumbers,

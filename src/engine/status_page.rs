@@ -50,7 +50,7 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
             (true, false) => "offline",
         },
         weight: backend.weight(),
-        connections: counters.connections(),
+        connections: endpoint.connections(),
         active: backend.in_flight(),
         requests: counters.requests(),
         status_2xx,

@@ -2,14 +2,16 @@
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use rustix::net::{RecvFlags, recv};
 
+use super::endpoint::{Counted, Endpoint};
 use super::exchange::Exchange;
-use super::shared::Route;
+
 use super::slots::Key;
 
 /// The socket of an upstream.
@@ -48,40 +50,24 @@ pub struct Upstream {
     pub used_by: Use,
     /// Which endpoint it leads to.
     pub endpoint: usize,
-    counted: Counted,
-}
-
-/// Counts an open connection for as long as it lives.
-#[derive(Debug)]
-struct Counted {
-    route: Arc<Route>,
-    backend: usize,
+    /// How long it may wait in the pool, as the route wants it that used it last.
+    pub idle_timeout: Option<Duration>,
+    _counted: Counted,
 }
 
 impl Upstream {
-    /// Wraps a socket whose connect has been started, on behalf of `exchange`.
-    pub fn new(
-        socket: Socket,
-        endpoint: usize,
-        route: &Arc<Route>,
-        backend: usize,
-        exchange: Key<Exchange>,
-    ) -> Self {
-        route.counters[backend].connected();
+    /// Wraps a socket whose connect to `endpoint` has been started on behalf of `exchange`.
+    pub fn new(socket: Socket, index: usize, endpoint: &Arc<Endpoint>, exchange: Key<Exchange>) -> Self {
         Upstream {
             socket,
             readable: false,
             writable: false,
             closed: false,
             used_by: Use::Busy(exchange),
-            endpoint,
-            counted: Counted { route: Arc::clone(route), backend },
+            endpoint: index,
+            idle_timeout: None,
+            _counted: Counted::new(endpoint),
         }
-    }
-
-    /// The route on whose behalf it was opened.
-    pub fn route(&self) -> &Route {
-        &self.counted.route
     }
 
     /// Watches the socket, for as long as it is open.
@@ -184,11 +170,5 @@ impl Upstream {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.route.counters[self.backend].disconnected();
     }
 }

@@ -284,7 +284,7 @@ impl Worker {
 
     /// Takes note of what the client took of `bytes`.
     pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, now: Now) {
-        let total = bytes.len();
+        let total = bytes.total();
         if let Some(exchange) = self.exchanges.get_mut(client) {
             match sent {
                 Sent::Bytes(n) if n >= total => {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counters of one backend. They only grow, apart from `connections`.
+/// Counters of one backend. They only grow.
 ///
 /// Each stands on cache lines of its own: workers that use different backends
 /// do not slow each other down.
@@ -12,7 +12,6 @@ pub struct BackendCounters {
     requests: AtomicU64,
     classes: [AtomicU64; 5],
     failures: AtomicU64,
-    connections: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -35,16 +34,6 @@ impl BackendCounters {
         self.failures.fetch_add(1, Relaxed);
     }
 
-    /// A connection to the backend was opened.
-    pub fn connected(&self) {
-        self.connections.fetch_add(1, Relaxed);
-    }
-
-    /// A connection to the backend was closed.
-    pub fn disconnected(&self) {
-        self.connections.fetch_sub(1, Relaxed);
-    }
-
     /// Bytes moved: `sent` to the backend, `received` from it.
     pub fn bytes(&self, sent: u64, received: u64) {
         self.sent.fetch_add(sent, Relaxed);
@@ -64,11 +53,6 @@ impl BackendCounters {
     /// Failed attempts.
     pub fn failures(&self) -> u64 {
         self.failures.load(Relaxed)
-    }
-
-    /// Connections open now.
-    pub fn connections(&self) -> u64 {
-        self.connections.load(Relaxed)
     }
 
     /// Bytes sent to and received from the backend.

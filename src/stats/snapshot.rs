@@ -36,7 +36,7 @@ pub struct BackendRow {
     pub state: &'static str,
     /// How often it stands in `ServerList`.
     pub weight: u32,
-    /// Connections open to it.
+    /// Connections open to its address, on behalf of any entry.
     pub connections: u64,
     /// Requests that it is working on.
     pub active: u32,

@@ -50,7 +50,9 @@ unsafe impl Send for Api {}
 // SAFETY: as above.
 unsafe impl Sync for Api {}
 
-struct Info(PluginInfo);
+/// [`_plugin_info`] may be shared between threads.
+#[repr(transparent)]
+pub struct Info(pub PluginInfo);
 
 // SAFETY: it points to constant text alone.
 unsafe impl Sync for Info {}
@@ -58,7 +60,7 @@ unsafe impl Sync for Info {}
 /// What Monkey reads first: names and the stages that we want to be called at.
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name is Monkey's")]
-static _plugin_info: Info = Info(PluginInfo {
+pub static _plugin_info: Info = Info(PluginInfo {
     shortname: c"proxy_reverse".as_ptr(),
     name: c"Reverse proxy and load balancer".as_ptr(),
     version: VERSION.as_ptr(),
