@@ -1,6 +1,3 @@
 //! A reverse proxy and load balancer for the Monkey HTTP server.
 
-#![warn(clippy::dbg_macro)]
-
-pub mod balancer;
-pub mod config;
+pub mod http;

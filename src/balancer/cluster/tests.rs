@@ -1,0 +1,377 @@
+//! The cluster as the engine uses it: one thread, several threads, any order of events.
+
+use std::sync::Barrier;
+use std::thread;
+
+use proptest::prelude::*;
+
+use super::super::testing::plain;
+use super::super::{HealthState, Tried};
+use super::*;
+
+const POLICY: HealthPolicy = HealthPolicy { attempts: 2, offline_ms: 10_000 };
+
+fn cluster(algorithm: Algorithm, list: &[usize]) -> Cluster {
+    let backends = list.iter().max().map_or(0, |&most| most + 1);
+    Cluster::new(algorithm, list, backends, POLICY)
+}
+
+fn take_offline(cluster: &Cluster, index: usize, now_ms: u64) {
+    assert_eq!(cluster.record_failure(index, false, now_ms), None);
+    let until_ms = now_ms + POLICY.offline_ms;
+    assert_eq!(
+        cluster.record_failure(index, false, now_ms),
+        Some(Flip::WentOffline { failures: 2, until_ms })
+    );
+}
+
+fn tried(indices: &[usize]) -> Tried {
+    let mut tried = Tried::new();
+    indices.iter().for_each(|&index| tried.insert(index));
+    tried
+}
+
+fn pick_at(cluster: &Cluster, now_ms: u64) -> Pick {
+    cluster.pick(&Ask { now_ms, ..plain(&Tried::new()) })
+}
+
+fn pick_after(cluster: &Cluster, tried_before: &[usize], now_ms: u64) -> Pick {
+    cluster.pick(&Ask { now_ms, ..plain(&tried(tried_before)) })
+}
+
+/// `count` picks as letters; a trial is a capital, no backend a `-`.
+fn letters(cluster: &Cluster, count: u32, tried: &Tried, now_ms: u64) -> String {
+    (0..count)
+        .map(|connection| {
+            let source = connection.to_be_bytes();
+            match cluster.pick(&Ask { connection, source: &source, tried, now_ms }) {
+                Pick::Backend { index, trial: false } => char::from(b"abcdef"[index]),
+                Pick::Backend { index, trial: true } => char::from(b"ABCDEF"[index]),
+                _ => '-',
+            }
+        })
+        .collect()
+}
+
+const fn to(index: usize) -> Pick {
+    Pick::Backend { index, trial: false }
+}
+
+const fn trial(index: usize) -> Pick {
+    Pick::Backend { index, trial: true }
+}
+
+#[test]
+fn every_algorithm_passes_over_offline_and_tried_ones() {
+    for (algorithm, all, without_b) in [
+        (Algorithm::Naive, "aabcaabc", "aaccaacc"),
+        (Algorithm::FirstAlive, "aaaaaaaa", "aaaaaaaa"),
+        (Algorithm::RoundRobin, "abcaabca", "acaacaac"),
+        (Algorithm::LockingRoundRobin, "abcaabca", "acaacaac"),
+        (Algorithm::LeastConnections, "abcabcab", "acacacac"),
+        (Algorithm::SourceHash, "cbccaaac", "ccccaaac"),
+    ] {
+        let list = [0, 0, 1, 2];
+        assert_eq!(letters(&cluster(algorithm, &list), 8, &Tried::new(), 0), all, "{algorithm:?}");
+
+        let offline = cluster(algorithm, &list);
+        take_offline(&offline, 1, 0);
+        assert_eq!(letters(&offline, 8, &Tried::new(), 1), without_b, "{algorithm:?}");
+
+        let untouched = cluster(algorithm, &list);
+        assert_eq!(letters(&untouched, 8, &tried(&[1]), 0), without_b, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn a_request_that_has_tried_all_is_told_so() {
+    for algorithm in Algorithm::ALL {
+        let cluster = cluster(algorithm, &[0, 1, 0]);
+        assert_eq!(pick_after(&cluster, &[0], 0), to(1), "{algorithm:?}");
+        assert_eq!(pick_after(&cluster, &[0, 1], 0), Pick::AllTried, "{algorithm:?}");
+        take_offline(&cluster, 0, 0);
+        assert_eq!(pick_after(&cluster, &[0, 1], 1), Pick::AllTried, "{algorithm:?}");
+        take_offline(&cluster, 1, 0);
+        assert_eq!(pick_after(&cluster, &[0, 1], 50_000), Pick::AllTried, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn odd_lists_are_harmless() {
+    for algorithm in Algorithm::ALL {
+        let empty = Cluster::new(algorithm, &[], 0, POLICY);
+        assert!(empty.is_empty());
+        assert_eq!(pick_at(&empty, 0), Pick::AllTried);
+        let unnamed = Cluster::new(algorithm, &[1, 7, usize::MAX], 3, POLICY);
+        assert_eq!(unnamed.len(), 3);
+        let weights: Vec<u32> = (0..3).map(|index| unnamed.backend(index).weight()).collect();
+        assert_eq!(weights, [0, 1, 0]);
+        assert_eq!(pick_at(&unnamed, 0), to(1));
+        assert_eq!(pick_after(&unnamed, &[1], 0), Pick::AllTried);
+    }
+}
+
+#[test]
+fn a_trial_goes_before_the_algorithms_choice() {
+    let cluster = cluster(Algorithm::FirstAlive, &[0, 1]);
+    take_offline(&cluster, 1, 0);
+    assert_eq!(pick_at(&cluster, 9_999), to(0));
+    assert_eq!(pick_after(&cluster, &[1], 10_000), to(0), "not for who has tried it");
+    assert_eq!(pick_at(&cluster, 10_000), trial(1));
+    assert_eq!(pick_at(&cluster, 10_000), to(0));
+    assert_eq!(cluster.record_failure(1, true, 10_500), None);
+    assert_eq!(pick_at(&cluster, 20_499), to(0));
+    assert_eq!(pick_at(&cluster, 20_500), trial(1));
+    assert_eq!(cluster.record_success(1, 20_600), Some(Flip::CameBack));
+    assert_eq!(pick_after(&cluster, &[0], 20_600), to(1));
+}
+
+#[test]
+fn an_abandoned_or_silent_trial_is_followed_by_another() {
+    let cluster = cluster(Algorithm::FirstAlive, &[0, 1]);
+    take_offline(&cluster, 1, 0);
+    assert_eq!(pick_at(&cluster, 10_000), trial(1));
+    cluster.abandon_trial(1, 10_001);
+    assert_eq!(pick_at(&cluster, 10_001), trial(1));
+    assert_eq!(pick_at(&cluster, 20_000), to(0));
+    assert_eq!(pick_at(&cluster, 20_001), trial(1));
+}
+
+#[test]
+fn with_all_offline_each_gets_a_trial_now_and_then() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+    take_offline(&cluster, 0, 1_000);
+    take_offline(&cluster, 1, 1_000);
+    assert_eq!(pick_at(&cluster, 1_000), trial(0));
+    assert_eq!(pick_at(&cluster, 1_010), trial(1));
+    assert_eq!(pick_at(&cluster, 1_020), Pick::NoneEligible { retry_after_ms: 230 });
+    cluster.record_failure(0, true, 1_030);
+    cluster.record_failure(1, true, 1_030);
+    assert_eq!(pick_after(&cluster, &[0], 1_249), Pick::NoneEligible { retry_after_ms: 11 });
+    assert_eq!(pick_at(&cluster, 1_249), Pick::NoneEligible { retry_after_ms: 1 });
+    assert_eq!(pick_at(&cluster, 1_250), trial(0));
+    assert_eq!(pick_at(&cluster, 1_250), Pick::NoneEligible { retry_after_ms: 10 });
+    cluster.abandon_trial(0, 1_251);
+    assert_eq!(pick_at(&cluster, 1_251), trial(0));
+    assert_eq!(cluster.record_success(0, 1_252), Some(Flip::CameBack));
+    assert_eq!(pick_at(&cluster, 1_253), to(0));
+}
+
+#[test]
+fn forced_trials_stay_below_their_rate() {
+    let cluster = cluster(Algorithm::LeastConnections, &[0, 1, 2]);
+    (0..3).for_each(|index| take_offline(&cluster, index, 0));
+    let mut trials = [0; 3];
+    for now_ms in 1..=5_000 {
+        match pick_at(&cluster, now_ms) {
+            Pick::Backend { index, trial: true } => {
+                trials[index] += 1;
+                cluster.record_failure(index, true, now_ms);
+            }
+            Pick::NoneEligible { retry_after_ms } => assert!((1..=250).contains(&retry_after_ms)),
+            other => panic!("{other:?} at {now_ms}"),
+        }
+    }
+    assert_eq!(trials, [20, 20, 20]);
+}
+
+#[test]
+fn the_last_untried_backend_is_tried_even_if_offline() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+    take_offline(&cluster, 1, 0);
+    assert_eq!(pick_after(&cluster, &[0], 100), trial(1));
+    assert_eq!(pick_after(&cluster, &[0], 100), Pick::NoneEligible { retry_after_ms: 250 });
+}
+
+#[test]
+fn without_high_availability_nobody_goes_offline() {
+    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, HealthPolicy::OFF);
+    for now_ms in 0..100 {
+        assert_eq!(cluster.record_failure(0, false, now_ms), None);
+    }
+    assert_eq!(letters(&cluster, 4, &Tried::new(), 100), "abab");
+    assert_eq!(cluster.backend(0).health(100).consecutive_failures, 100);
+    assert_eq!(cluster.backend(0).health(100).state, HealthState::Online);
+}
+
+#[test]
+fn a_trial_is_one_under_eight_threads() {
+    for round in 0..200 {
+        let cluster = cluster(Algorithm::RoundRobin, &[0, 1, 2]);
+        take_offline(&cluster, 1, round);
+        let picks = in_threads(8, || [(); 20].map(|()| pick_at(&cluster, round + 10_000)));
+        assert_eq!(picks.iter().flatten().filter(|&&pick| pick == trial(1)).count(), 1);
+        assert_eq!(picks.iter().flatten().filter(|&&pick| pick == to(1)).count(), 0);
+    }
+}
+
+#[test]
+fn a_forced_trial_is_one_per_backend_under_eight_threads() {
+    for round in 0..200 {
+        let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+        take_offline(&cluster, 0, round);
+        take_offline(&cluster, 1, round);
+        let picks = in_threads(8, || [(); 20].map(|()| pick_at(&cluster, round + 1)));
+        for index in 0..2 {
+            assert_eq!(picks.iter().flatten().filter(|&&pick| pick == trial(index)).count(), 1);
+        }
+        assert!(!picks.iter().flatten().any(|pick| matches!(pick, Pick::AllTried)));
+    }
+}
+
+#[test]
+fn the_count_of_offline_ones_survives_flips_from_all_sides() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+    in_threads(8, || {
+        for now_ms in 0..2_000 {
+            for index in 0..2 {
+                cluster.record_failure(index, false, now_ms);
+                cluster.record_failure(index, false, now_ms);
+                cluster.record_success(index, now_ms);
+            }
+        }
+    });
+    assert_eq!(cluster.offline.0.load(Ordering::Relaxed), 0);
+    assert!(cluster.backend(0).is_online() && cluster.backend(1).is_online());
+}
+
+#[test]
+fn turns_are_shared_exactly_by_four_threads() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::LockingRoundRobin] {
+        let counts = count_picks(&cluster(algorithm, &[0, 1, 2]));
+        assert_eq!(counts, [40_000, 40_000, 40_000], "{algorithm:?}");
+        let counts = count_picks(&cluster(algorithm, &[0, 0, 0, 1, 2]));
+        assert_eq!(counts, [72_000, 24_000, 24_000], "{algorithm:?}");
+    }
+}
+
+#[test]
+fn survivors_share_the_turns_of_a_missing_one() {
+    let exact = cluster(Algorithm::LockingRoundRobin, &[0, 1, 2, 3]);
+    take_offline(&exact, 1, 0);
+    assert_eq!(count_picks(&exact), [40_000, 0, 40_000, 40_000]);
+
+    let lock_free = cluster(Algorithm::RoundRobin, &[0, 1, 2, 3]);
+    take_offline(&lock_free, 1, 0);
+    let counts = count_picks(&lock_free);
+    assert_eq!(counts[1], 0);
+    for index in [0, 2, 3] {
+        assert!(counts[index].abs_diff(40_000) < 2_000, "{counts:?}");
+    }
+}
+
+/// How often each backend is picked by 4 threads with 30 000 requests each.
+fn count_picks(cluster: &Cluster) -> Vec<u32> {
+    let mut counts = vec![0; cluster.len()];
+    let picks = in_threads(4, || (0..30_000).map(|_| pick_at(cluster, 1)).collect::<Vec<_>>());
+    for pick in picks.iter().flatten() {
+        match *pick {
+            Pick::Backend { index, trial: false } => counts[index] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    counts
+}
+
+/// Runs `work` in several threads that start together.
+fn in_threads<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
+    let start = Barrier::new(threads);
+    thread::scope(|scope| {
+        let work = || {
+            start.wait();
+            work()
+        };
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().map(|handle| handle.join().unwrap()).collect()
+    })
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Pick { connection: u32, source: Vec<u8>, tried: Vec<usize> },
+    Begin(usize),
+    End,
+    Success(usize),
+    Failure(usize, bool),
+    Abandon(usize),
+    Wait(u64),
+}
+
+const BACKENDS: usize = 6;
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let index = 0..BACKENDS;
+    let tried = prop::collection::vec(0..BACKENDS, 0..=BACKENDS);
+    let source = prop::collection::vec(any::<u8>(), 0..17);
+    prop_oneof![
+        4 => (any::<u32>(), source, tried).prop_map(|(connection, source, tried)| Step::Pick {
+            connection,
+            source,
+            tried
+        }),
+        1 => index.clone().prop_map(Step::Begin),
+        1 => Just(Step::End),
+        1 => index.clone().prop_map(Step::Success),
+        4 => (index.clone(), any::<bool>()).prop_map(|(index, trial)| Step::Failure(index, trial)),
+        1 => index.prop_map(Step::Abandon),
+        2 => prop_oneof![0_u64..600, Just(u64::MAX / 8)].prop_map(Step::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn never_a_tried_one_nor_outside_trials_an_offline_one(
+        algorithm in prop::sample::select(&Algorithm::ALL[..]),
+        list in prop::collection::vec(0..BACKENDS + 2, 0..20),
+        attempts in 0_u32..4,
+        offline_ms in prop_oneof![Just(0_u64), 1_u64..1000, Just(u64::MAX)],
+        steps in prop::collection::vec(any_step(), 1..200),
+    ) {
+        let policy = HealthPolicy { attempts, offline_ms };
+        let cluster = Arc::new(Cluster::new(algorithm, &list, BACKENDS, policy));
+        let mut guards = Vec::new();
+        let mut now_ms = 0_u64;
+        for step in steps {
+            match step {
+                Step::Begin(index) => guards.push(cluster.begin(index)),
+                Step::End => drop(guards.pop()),
+                Step::Success(index) => {
+                    cluster.record_success(index, now_ms);
+                    prop_assert!(cluster.backend(index).is_online());
+                }
+                Step::Failure(index, trial) => {
+                    cluster.record_failure(index, trial, now_ms);
+                    prop_assert!(policy.is_on() || cluster.backend(index).is_online());
+                }
+                Step::Abandon(index) => cluster.abandon_trial(index, now_ms),
+                Step::Wait(ms) => now_ms = now_ms.saturating_add(ms),
+                Step::Pick { connection, source, tried: indices } => {
+                    let set = tried(&indices);
+                    let online: Vec<bool> =
+                        (0..BACKENDS).map(|index| cluster.backend(index).is_online()).collect();
+                    let all_tried =
+                        list.iter().all(|&index| index >= BACKENDS || set.contains(index));
+                    let ask = Ask { connection, source: &source, tried: &set, now_ms };
+                    match cluster.pick(&ask) {
+                        Pick::Backend { index, trial } => {
+                            prop_assert!(list.contains(&index));
+                            prop_assert!(!indices.contains(&index));
+                            prop_assert_eq!(online[index], !trial);
+                        }
+                        Pick::NoneEligible { retry_after_ms } => {
+                            prop_assert!(!all_tried);
+                            prop_assert!((1..=250).contains(&retry_after_ms));
+                            prop_assert!(list.iter().all(
+                                |&index| index >= BACKENDS || set.contains(index) || !online[index]
+                            ));
+                        }
+                        Pick::AllTried => prop_assert!(all_tried),
+                    }
+                }
+            }
+            let offline =
+                (0..BACKENDS).filter(|&index| !cluster.backend(index).is_online()).count();
+            prop_assert_eq!(cluster.offline.0.load(Ordering::Relaxed), offline);
+        }
+    }
+}

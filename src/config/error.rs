@@ -1,0 +1,356 @@
+//! What is wrong in a configuration, where, and what would be right.
+//!
+//! Every message has the form `file:line:col: what is wrong; what would be right`. The
+//! layer that finds a problem adds it to [`Problems`] and goes on, so that one run shows
+//! all of them.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::address::AddressError;
+use super::keys;
+
+/// One problem of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    span: Span,
+    kind: ErrorKind,
+}
+
+impl ConfigError {
+    pub(super) fn new(span: Span, kind: ErrorKind) -> Self {
+        ConfigError { span, kind }
+    }
+
+    /// The file that the problem stands in, as it was named to us.
+    pub fn path(&self) -> &Path {
+        &self.span.path
+    }
+
+    /// Line, counted from 1; 0 if the problem is one of the whole file.
+    pub fn line(&self) -> usize {
+        self.span.line
+    }
+
+    /// Column in characters, counted from 1; 0 if the problem is one of the whole file.
+    pub fn column(&self) -> usize {
+        self.span.column
+    }
+
+    /// What is wrong.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.kind
+    }
+
+    /// Whether the configuration can be used in spite of it.
+    pub fn is_warning(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::NotAComment
+                | ErrorKind::TextAfterSection
+                | ErrorKind::ShadowedEntry { .. }
+                | ErrorKind::ShadowedPattern { .. }
+                | ErrorKind::More { .. }
+        )
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.span, self.kind)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// All problems of one configuration, in the order in which the files are read. Never empty.
+///
+/// Warnings of a file that is refused stand among its errors: a stray comment is often the
+/// reason for the error beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    errors: Vec<ConfigError>,
+}
+
+impl ConfigErrors {
+    /// The problems, first line first.
+    pub fn iter(&self) -> std::slice::Iter<'_, ConfigError> {
+        self.errors.iter()
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        ConfigErrors { errors: vec![error] }
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.errors.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl IntoIterator for ConfigErrors {
+    type Item = ConfigError;
+    type IntoIter = std::vec::IntoIter<ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.errors.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a ConfigErrors {
+    type Item = &'a ConfigError;
+    type IntoIter = std::slice::Iter<'a, ConfigError>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// The kinds of problems; `Display` is the message without the position.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the message beside each variant says what it and its fields are
+pub enum ErrorKind {
+    // Files and bytes.
+    #[error(
+        "the file cannot be read ({reason}); check that it exists and that the server's user may read it"
+    )]
+    Unreadable { reason: String },
+    #[error("the file is larger than {limit} bytes; is this a configuration file?")]
+    TooLarge { limit: usize },
+    #[error("the file is empty; write at least one [PROXY_ENTRY] with Match and ServerList")]
+    Empty,
+    #[error("byte 0x{byte:02x} is not UTF-8; save the file as UTF-8 text")]
+    NotUtf8 { byte: u8 },
+    #[error("NUL byte; save the file as UTF-8 text")]
+    Nul,
+
+    // Lines.
+    #[error("section line without ']'; write [PROXY_DEFAULTS] or [PROXY_ENTRY]")]
+    UnclosedSection,
+    #[error("text after ']' is ignored; put it on a line of its own")]
+    TextAfterSection,
+    #[error(
+        "key {} stands before any section; write [PROXY_DEFAULTS] or [PROXY_ENTRY] above it",
+        quoted(.key)
+    )]
+    KeyBeforeSection { key: String },
+    #[error(
+        "{} follows the key {}; a blank alone separates key and value", quoted(.sign), quoted(.key)
+    )]
+    Separator { key: String, sign: String },
+    #[error("'#' inside a value does not begin a comment; put the comment on a line of its own")]
+    NotAComment,
+    #[error(
+        "environment variable {} is not set; set it, or write ${{{name}:-default}}", quoted(.name)
+    )]
+    UnsetVariable { name: String },
+    #[error("{} is not a variable; write ${{NAME}} or ${{NAME:-default}}", quoted(.text))]
+    BadVariable { text: String },
+
+    // Directives.
+    #[error("unknown directive {}; the only one is '@INCLUDE file'", quoted(.name))]
+    UnknownDirective { name: String },
+    #[error("@INCLUDE names no file; write '@INCLUDE file', relative to this file's folder")]
+    IncludeWithoutFile,
+    #[error(
+        "included file {} cannot be read ({reason}); check that it exists, relative to this file's folder, and that the server's user may read it",
+        quoted(.file)
+    )]
+    IncludeUnreadable { file: String, reason: String },
+    #[error("included file {} is larger than {limit} bytes; is this a configuration file?", quoted(.file))]
+    IncludeTooLarge { file: String, limit: usize },
+    #[error("{} is being read already, it includes itself; remove this @INCLUDE", quoted(.file))]
+    IncludeCycle { file: String },
+    #[error(
+        "{} is included more than {limit} levels deep; include it from a file further up",
+        quoted(.file)
+    )]
+    IncludeDepth { file: String, limit: usize },
+    #[error("{} is one included file more than the limit of {limit}; join some of them", quoted(.file))]
+    IncludeCount { file: String, limit: usize },
+
+    // Sections and keys.
+    #[error("unknown section [{}]; {}", cleaned(.name), section_hint(.suggestion.as_deref()))]
+    UnknownSection { name: String, suggestion: Option<String> },
+    #[error("[PROXY_DEFAULTS] stands already at {first}; keep one and move the keys there")]
+    DuplicateDefaults { first: String },
+    #[error("unknown key {}; {}", quoted(.key), key_hint(.suggestion.as_deref()))]
+    UnknownKey { key: String, suggestion: Option<String> },
+    #[error("key '{key}' stands already at {first}; keep one of the two lines")]
+    DuplicateKey { key: String, first: String },
+    #[error("key '{key}' has no value; write one, as in '{key} {example}'")]
+    NoValue { key: String, example: String },
+    #[error("there is no [PROXY_ENTRY]; write at least one with Match and ServerList")]
+    NoEntry,
+    #[error("[PROXY_ENTRY] has no Match, nothing would reach it; write one, as in 'Match \\.php$'")]
+    NoMatch,
+    #[error(
+        "[PROXY_ENTRY] has no servers; write ServerList here or in [PROXY_DEFAULTS], as in 'ServerList 127.0.0.1:8081'"
+    )]
+    NoServers,
+
+    // Values.
+    #[error("{} is no value for {key}; write {expected}", quoted(.value))]
+    BadValue { key: String, value: String, expected: String },
+    #[error("unknown load balancer {}; write one of {valid}", quoted(.name))]
+    UnknownBalancer { name: String, valid: String },
+    #[error("server {}: {problem}", quoted(.text))]
+    BadAddress { text: String, problem: AddressError },
+    #[error("more than {limit} servers in one list; split them over several entries")]
+    TooManyServers { limit: usize },
+    #[error(
+        "pattern {} is not usable: {reason}; write a regular expression without look-around and back-references, and \\ before a character that stands for itself",
+        quoted(.pattern)
+    )]
+    BadPattern { pattern: String, reason: String },
+
+    // Entries beside each other.
+    #[error(
+        "this [PROXY_ENTRY] can never match, the entry at {first} has the same patterns and comes first; remove one of them"
+    )]
+    ShadowedEntry { first: String },
+    #[error(
+        "pattern {} can never match here, the entry at {first} has it too and comes first; remove one of them",
+        quoted(.pattern)
+    )]
+    ShadowedPattern { pattern: String, first: String },
+
+    #[error("{count} further problems are not shown; correct the ones above first")]
+    More { count: usize },
+}
+
+/// Where something stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Span {
+    pub path: Arc<Path>,
+    /// Lines read so far, over all files: what problems are sorted by.
+    pub order: usize,
+    /// From 1; 0 is the whole file.
+    pub line: usize,
+    /// In characters, from 1; 0 is the whole file.
+    pub column: usize,
+}
+
+impl Span {
+    pub fn whole_file(path: Arc<Path>) -> Self {
+        Span { path, order: 0, line: 0, column: 0 }
+    }
+
+    pub fn at_column(&self, column: usize) -> Self {
+        Span { column, ..self.clone() }
+    }
+
+    /// How a message about a line of `from`'s file refers to this line.
+    pub fn seen_from(&self, from: &Span) -> String {
+        if self.path == from.path {
+            format!("line {}", self.line)
+        } else {
+            format!("{}:{}", cleaned(&self.path.to_string_lossy()), self.line)
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path.to_string_lossy())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        Ok(())
+    }
+}
+
+/// Collects what is wrong while reading goes on; bounded.
+#[derive(Debug, Default)]
+pub(super) struct Problems {
+    found: Vec<ConfigError>,
+    errors: usize,
+    hidden: usize,
+}
+
+impl Problems {
+    pub fn add(&mut self, span: &Span, kind: ErrorKind) {
+        let problem = ConfigError::new(span.clone(), kind);
+        let is_error = !problem.is_warning();
+        self.errors += usize::from(is_error);
+        // Warnings don't push errors out.
+        if self.found.len() < MAX_PROBLEMS || (is_error && self.errors <= MAX_PROBLEMS) {
+            self.found.push(problem);
+        } else {
+            self.hidden += 1;
+        }
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.errors > 0
+    }
+
+    /// The warnings, or, if there is any error, everything.
+    pub fn finish(mut self, root: Arc<Path>) -> Result<Vec<ConfigError>, ConfigErrors> {
+        self.found.sort_by_key(|problem| (problem.span.order, problem.span.column));
+        if self.hidden > 0 {
+            let kind = ErrorKind::More { count: self.hidden };
+            self.found.push(ConfigError::new(Span::whole_file(root), kind));
+        }
+        if self.errors == 0 { Ok(self.found) } else { Err(ConfigErrors { errors: self.found }) }
+    }
+}
+
+/// A file name for messages.
+pub(super) fn shown_path(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn section_hint(suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(name) => format!("did you mean [{name}]?"),
+        None => "the sections are [PROXY_DEFAULTS] and [PROXY_ENTRY]".to_owned(),
+    }
+}
+
+fn key_hint(suggestion: Option<&str>) -> String {
+    match suggestion {
+        Some(name) => format!("did you mean '{name}'?"),
+        None => format!("the keys are {}", keys::names()),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", cleaned(text))
+}
+
+/// Text from a file, fit for one line of a log: short, and without control characters.
+fn cleaned(text: &str) -> String {
+    let mut out = String::new();
+    for (count, c) in text.chars().enumerate() {
+        if count == MAX_SHOWN {
+            out.push_str("...");
+            break;
+        }
+        if c.is_control() || (c.is_whitespace() && c != ' ') {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Problems that are kept; a file that is no configuration at all has one on every line.
+const MAX_PROBLEMS: usize = 200;
+
+/// Characters of a text from the file that a message repeats.
+const MAX_SHOWN: usize = 80;

@@ -1,0 +1,188 @@
+//! What a configuration says, in its final form: checked, complete, immutable.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::ConfigError;
+use super::suggest::normalized;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The entries, in file order: the first that matches a request takes it.
+    pub entries: Vec<ProxyEntry>,
+    /// What is probably not meant as it stands.
+    pub warnings: Vec<ConfigError>,
+}
+
+/// One `[PROXY_ENTRY]`, with everything it inherits: the plan of a route and its cluster.
+#[derive(Debug, Clone)]
+pub struct ProxyEntry {
+    /// Line of the `[PROXY_ENTRY]`, counted from 1, in the file that it stands in.
+    pub line: usize,
+    /// Regular expressions that were compiled once to check them; never empty.
+    pub patterns: Vec<Pattern>,
+    /// Servers in the order of the file; never empty. A server that stands here several
+    /// times has that weight.
+    pub servers: Vec<ServerAddress>,
+    /// How a server is chosen.
+    pub load_balancer: LoadBalancer,
+    /// Everything else.
+    pub settings: Settings,
+}
+
+/// One regular expression of a `Match` line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// The expression as written, environment variables replaced. Compiles with
+    /// `regex::bytes`, case-insensitive, without Unicode, within
+    /// [`PATTERN_SIZE_LIMIT`](super::PATTERN_SIZE_LIMIT).
+    pub text: String,
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1.
+    pub column: usize,
+}
+
+/// Where a server listens. Names are resolved by whoever uses the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An IPv4 or IPv6 address with port.
+    Socket(SocketAddr),
+    /// A host name to be resolved, in lower case.
+    Name {
+        /// The name.
+        host: String,
+        /// The TCP port, 1 to 65535.
+        port: u16,
+    },
+    /// The absolute path of a Unix domain socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServerAddress::Socket(address) => address.fmt(f),
+            ServerAddress::Name { host, port } => write!(f, "{host}:{port}"),
+            ServerAddress::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The ways to choose a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum LoadBalancer {
+    /// Starts from the client's connection number.
+    Naive,
+    /// The first online server of the list.
+    FirstAlive,
+    /// In turn, without a lock.
+    #[default]
+    RoundRobin,
+    /// In turn, exactly.
+    LockingRoundRobin,
+    /// The server with the fewest requests in flight.
+    LeastConnections,
+    /// The same server for the same client address.
+    SourceHash,
+}
+
+impl LoadBalancer {
+    /// All of them, in the order of the documentation.
+    pub const ALL: [LoadBalancer; 6] = [
+        LoadBalancer::Naive,
+        LoadBalancer::FirstAlive,
+        LoadBalancer::RoundRobin,
+        LoadBalancer::LockingRoundRobin,
+        LoadBalancer::LeastConnections,
+        LoadBalancer::SourceHash,
+    ];
+
+    /// The canonical spelling.
+    pub fn name(self) -> &'static str {
+        match self {
+            LoadBalancer::Naive => "Naive",
+            LoadBalancer::FirstAlive => "First-Alive",
+            LoadBalancer::RoundRobin => "Round-Robin",
+            LoadBalancer::LockingRoundRobin => "Locking-Round-Robin",
+            LoadBalancer::LeastConnections => "Least-Connections",
+            LoadBalancer::SourceHash => "Source-Hash",
+        }
+    }
+
+    /// The load balancer of that name; letter case, `-`, `_` and blanks make no difference.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = normalized(&name.replace([' ', '\t'], ""));
+        Self::ALL.into_iter().find(|balancer| normalized(balancer.name()) == name)
+    }
+}
+
+impl fmt::Display for LoadBalancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The numbers and switches of an entry. `None` for a time-out means no limit (`0` in the
+/// file). `default()` is what the table in [`keys`](super::keys) says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Failures in a row that set a server offline; 0 turns High-Availability off.
+    pub attempts_count: u32,
+    /// How long a server stays offline; zero turns High-Availability off.
+    pub offline_timeout: Duration,
+    /// Path of the statistics page, begins with `/`; `None` if there is none.
+    pub statistics_url: Option<String>,
+    /// Longest wait for a connection to a server.
+    pub connect_timeout: Option<Duration>,
+    /// Longest pause of a server that takes the request.
+    pub send_timeout: Option<Duration>,
+    /// Longest wait for the head of the response, from the last byte of the request on.
+    pub header_timeout: Option<Duration>,
+    /// Longest pause of a server inside the body of the response.
+    pub read_timeout: Option<Duration>,
+    /// Longest pause of a client that takes the response.
+    pub client_timeout: Option<Duration>,
+    /// Tries after the first one.
+    pub retry_count: u32,
+    /// Whether connections to servers are kept for further requests.
+    pub keep_alive: bool,
+    /// Idle connections kept for each server by each worker; 0 keeps none.
+    pub pool_size: usize,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Option<Duration>,
+    /// Bytes held for one exchange, 1 KiB to 1 MiB.
+    pub buffer_size: usize,
+}
+
+impl Settings {
+    /// Whether servers that fail are set offline: neither of the two keys that decide it
+    /// (`AttemptsCount`, `OfflineTimeOut`) is 0.
+    pub fn high_availability(&self) -> bool {
+        self.attempts_count > 0 && !self.offline_timeout.is_zero()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let minute = Duration::from_secs(60);
+        Settings {
+            attempts_count: 2,
+            offline_timeout: minute,
+            statistics_url: None,
+            connect_timeout: Some(Duration::from_secs(3)),
+            send_timeout: Some(minute),
+            header_timeout: Some(minute),
+            read_timeout: Some(minute),
+            client_timeout: Some(minute),
+            retry_count: 2,
+            keep_alive: true,
+            pool_size: 32,
+            pool_idle_timeout: Some(Duration::from_secs(4)),
+            buffer_size: 16 * 1024,
+        }
+    }
+}

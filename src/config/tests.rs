@@ -1,0 +1,570 @@
+//! What files mean, and the exact message for each mistake.
+
+use std::fs;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::keys::{KEYS, KeyId, Kind};
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigErrors> {
+    from_text(Path::new("p.conf"), text.as_bytes(), &|name| match name {
+        "HOST" => Some("10.0.0.1".to_owned()),
+        "EMPTY" => Some(String::new()),
+        "PAIR" => Some("a:1 b:2".to_owned()),
+        _ => None,
+    })
+}
+
+fn good(text: &str) -> Config {
+    match read(text) {
+        Ok(config) => config,
+        Err(errors) => panic!("{errors}"),
+    }
+}
+
+/// The messages for `text`, which must be refused.
+fn messages(text: &str) -> Vec<String> {
+    read(text).unwrap_err().iter().map(|error| error.to_string()).collect()
+}
+
+/// The messages for an entry that is fine but for `line`, which is line 4.
+fn messages_for(line: &str) -> Vec<String> {
+    messages(&format!("[PROXY_ENTRY]\n Match x\n ServerList a:1\n{line}\n"))
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    good(text).warnings.iter().map(|warning| warning.to_string()).collect()
+}
+
+fn servers(entry: &ProxyEntry) -> Vec<String> {
+    entry.servers.iter().map(|server| server.to_string()).collect()
+}
+
+fn patterns(entry: &ProxyEntry) -> Vec<&str> {
+    entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect()
+}
+
+// --- What files mean -------------------------------------------------------------------
+
+#[test]
+fn a_small_file() {
+    let config =
+        good("[PROXY_ENTRY]\n    Match \\.php$ ^/app/\n    ServerList b:2 127.0.0.1 b:2\n");
+    assert!(config.warnings.is_empty());
+    let entry = &config.entries[0];
+    assert_eq!(entry.line, 1);
+    assert_eq!(
+        entry.patterns,
+        [
+            Pattern { text: r"\.php$".to_owned(), line: 2, column: 11 },
+            Pattern { text: "^/app/".to_owned(), line: 2, column: 18 },
+        ]
+    );
+    assert_eq!(servers(entry), ["b:2", "127.0.0.1:80", "b:2"]);
+    assert_eq!(entry.load_balancer, LoadBalancer::RoundRobin);
+    assert_eq!(entry.settings, Settings::default());
+    assert!(entry.settings.high_availability());
+}
+
+#[test]
+fn every_key_is_understood() {
+    let config = good(
+        "[PROXY_ENTRY]\n Match x\n ServerList a\n LoadBalancer Least-Connections\n \
+         AttemptsCount 5\n OfflineTimeOut 2m\n StatisticsURL /s\n ConnectTimeOut 250ms\n \
+         SendTimeOut 1\n HeaderTimeOut 2\n ReadTimeOut 3s\n ClientTimeOut 0\n RetryCount 0\n \
+         KeepAlive off\n PoolSize 7\n PoolIdleTimeOut 0\n BufferSize 1M\n",
+    );
+    assert_eq!(config.entries[0].load_balancer, LoadBalancer::LeastConnections);
+    assert_eq!(
+        config.entries[0].settings,
+        Settings {
+            attempts_count: 5,
+            offline_timeout: Duration::from_secs(120),
+            statistics_url: Some("/s".to_owned()),
+            connect_timeout: Some(Duration::from_millis(250)),
+            send_timeout: Some(Duration::from_secs(1)),
+            header_timeout: Some(Duration::from_secs(2)),
+            read_timeout: Some(Duration::from_secs(3)),
+            client_timeout: None,
+            retry_count: 0,
+            keep_alive: false,
+            pool_size: 7,
+            pool_idle_timeout: None,
+            buffer_size: 1 << 20,
+        }
+    );
+}
+
+#[test]
+fn entries_inherit_from_the_defaults_wherever_those_stand() {
+    let config = good(
+        "[PROXY_ENTRY]\n Match a\n Match b\n\
+         [PROXY_ENTRY]\n ServerList y:1\n ServerList z:1\n AttemptsCount 0\n\
+         [PROXY_DEFAULTS]\n ServerList x:1 x:2\n ServerList x:3\n Match d\n AttemptsCount 9\n LoadBalance naive\n",
+    );
+    let [first, second] = &config.entries[..] else { panic!() };
+    assert_eq!(patterns(first), ["a", "b"]);
+    assert_eq!(servers(first), ["x:1", "x:2", "x:3"]);
+    assert_eq!(first.settings.attempts_count, 9);
+    assert_eq!(first.load_balancer, LoadBalancer::Naive);
+    assert_eq!(patterns(second), ["d"]);
+    assert_eq!(servers(second), ["y:1", "z:1"]);
+    assert_eq!(second.settings.attempts_count, 0);
+    assert!(!second.settings.high_availability());
+    assert_eq!(config.entries.iter().map(|e| e.line).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[test]
+fn spelling_and_layout_are_free() {
+    let long = "x".repeat(10_000);
+    let config = good(&format!(
+        "\u{feff}# comment\r\n  [proxy-entry] # comment\r\nMATCH\t\t{long}\r\n\t  # comment\r\n \t\r\n      \
+         Server_List   a:1 \t b:2  \r\n\tload-balancer locking round_ROBIN\r\n"
+    ));
+    assert!(config.warnings.is_empty());
+    let entry = &config.entries[0];
+    assert_eq!(patterns(entry), [long]);
+    assert_eq!(servers(entry), ["a:1", "b:2"]);
+    assert_eq!(entry.load_balancer, LoadBalancer::LockingRoundRobin);
+}
+
+#[test]
+fn variables_are_replaced() {
+    let config = good(
+        "[PROXY_ENTRY]\n Match ä${EMPTY}b ^$ a$|b $x ${NO:-a|b}\n \
+         ServerList ${HOST}:${PORT:-81} ${PAIR} ${EMPTY:-c:3}\n",
+    );
+    let entry = &config.entries[0];
+    assert_eq!(patterns(entry), ["äb", "^$", "a$|b", "$x", "a|b"]);
+    assert_eq!(servers(entry), ["10.0.0.1:81", "a:1", "b:2", "c:3"]);
+    let columns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.column).collect();
+    assert_eq!(columns, [8, 19, 22, 27, 30]);
+}
+
+#[test]
+fn balancer_names_go_both_ways() {
+    for balancer in LoadBalancer::ALL {
+        assert_eq!(LoadBalancer::from_name(&balancer.to_string()), Some(balancer));
+        assert_eq!(LoadBalancer::from_name(&format!("{balancer:?}")), Some(balancer));
+    }
+    assert_eq!(LoadBalancer::from_name(""), None);
+}
+
+#[test]
+fn the_table_and_the_model_have_the_same_defaults() {
+    let mut text = "[PROXY_ENTRY]\n Match x\n ServerList a\n".to_owned();
+    for key in KEYS {
+        if let Some(default) = key.default {
+            text += &format!(" {} {default}\n", key.name);
+        }
+    }
+    let config = good(&text);
+    assert_eq!(config.entries[0].settings, Settings::default());
+    assert_eq!(config.entries[0].load_balancer, LoadBalancer::default());
+}
+
+#[test]
+fn every_example_in_the_table_is_right() {
+    let text: String = KEYS.iter().map(|key| format!(" {} {}\n", key.name, key.example)).collect();
+    assert!(good(&format!("[PROXY_ENTRY]\n{text}")).warnings.is_empty());
+}
+
+// --- Messages: files and lines ---------------------------------------------------------
+
+#[test]
+fn nothing_in_the_file() {
+    for text in ["", "\n \r\n", "\u{feff}"] {
+        assert_eq!(
+            messages(text),
+            [
+                "p.conf: the file is empty; write at least one [PROXY_ENTRY] with Match and ServerList"
+            ]
+        );
+    }
+    for text in ["# x\n", "[PROXY_DEFAULTS]\n ServerList a\n"] {
+        assert_eq!(
+            messages(text),
+            ["p.conf: there is no [PROXY_ENTRY]; write at least one with Match and ServerList"]
+        );
+    }
+}
+
+#[test]
+fn bytes_that_are_no_text() {
+    let text = b"[PROXY_ENTRY]\n Match \xff\n\xc3\xa4\0\n ServerList a\n";
+    let errors = from_text(Path::new("p.conf"), text, &|_| None).unwrap_err();
+    assert_eq!(
+        errors.to_string(),
+        "p.conf:2:8: byte 0xff is not UTF-8; save the file as UTF-8 text\n\
+         p.conf:3:2: NUL byte; save the file as UTF-8 text"
+    );
+}
+
+#[test]
+fn sections() {
+    assert_eq!(
+        messages_for("[PROXY_ENTRIES]\n Foo 1\n[MAIN]\n[PROXY_DEFAULTS\n Bar"),
+        [
+            "p.conf:4:1: unknown section [PROXY_ENTRIES]; did you mean [PROXY_ENTRY]?",
+            "p.conf:6:1: unknown section [MAIN]; the sections are [PROXY_DEFAULTS] and [PROXY_ENTRY]",
+            "p.conf:7:1: section line without ']'; write [PROXY_DEFAULTS] or [PROXY_ENTRY]",
+        ]
+    );
+    assert_eq!(
+        messages_for("[PROXY_DEFAULTS]\n KeepAlive on\n[proxy_defaults]\n KeepAlive yes"),
+        [
+            "p.conf:6:1: [PROXY_DEFAULTS] stands already at line 4; keep one and move the keys there",
+            "p.conf:7:12: 'yes' is no value for KeepAlive; write on or off",
+        ]
+    );
+    assert_eq!(
+        warnings("[PROXY_ENTRY] x\n Match x\n ServerList a"),
+        ["p.conf:1:15: text after ']' is ignored; put it on a line of its own"]
+    );
+}
+
+#[test]
+fn keys_in_the_wrong_place_or_unknown() {
+    assert_eq!(
+        messages(" Match x\n[PROXY_ENTRY]\n Match x\n ServerList a"),
+        [
+            "p.conf:1:2: key 'Match' stands before any section; write [PROXY_DEFAULTS] or [PROXY_ENTRY] above it"
+        ]
+    );
+    assert_eq!(
+        messages_for("  OflineTimeout 3"),
+        ["p.conf:4:3: unknown key 'OflineTimeout'; did you mean 'OfflineTimeOut'?"]
+    );
+    assert_eq!(
+        messages_for("Colour blue"),
+        [
+            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryCount, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize"
+        ]
+    );
+    // The missing Match isn't held against an entry that misspells it.
+    assert_eq!(
+        messages("[PROXY_ENTRY]\n Macth x\n ServerList a"),
+        ["p.conf:2:2: unknown key 'Macth'; did you mean 'Match'?"]
+    );
+}
+
+#[test]
+fn keys_twice_or_without_value() {
+    assert_eq!(
+        messages_for(" LoadBalance naive\n LoadBalancer naive"),
+        ["p.conf:5:2: key 'LoadBalancer' stands already at line 4; keep one of the two lines"]
+    );
+    for line in [" PoolSize", " PoolSize  ", " PoolSize ${EMPTY}", " PoolSize ${X:-}"] {
+        assert_eq!(
+            messages_for(line),
+            ["p.conf:4:2: key 'PoolSize' has no value; write one, as in 'PoolSize 32'"]
+        );
+    }
+    for (line, sign) in [(" PoolSize=3", '='), (" PoolSize = 3", '='), (" PoolSize: 3", ':')] {
+        assert_eq!(
+            messages_for(line),
+            [format!(
+                "p.conf:4:2: '{sign}' follows the key 'PoolSize'; a blank alone separates key and value"
+            )]
+        );
+    }
+}
+
+#[test]
+fn an_entry_without_its_essentials() {
+    assert_eq!(
+        messages("[PROXY_ENTRY]\n KeepAlive on"),
+        [
+            r"p.conf:1:1: [PROXY_ENTRY] has no Match, nothing would reach it; write one, as in 'Match \.php$'",
+            "p.conf:1:1: [PROXY_ENTRY] has no servers; write ServerList here or in [PROXY_DEFAULTS], as in 'ServerList 127.0.0.1:8081'",
+        ]
+    );
+}
+
+#[test]
+fn comments_behind_values() {
+    assert_eq!(
+        warnings("[PROXY_ENTRY]\n Match a#b #c\n ServerList a"),
+        [
+            "p.conf:2:12: '#' inside a value does not begin a comment; put the comment on a line of its own"
+        ]
+    );
+    assert_eq!(
+        messages_for(" PoolSize 3 # three"),
+        [
+            "p.conf:4:11: '3 # three' is no value for PoolSize; write a whole number from 0 to 65535",
+            "p.conf:4:13: '#' inside a value does not begin a comment; put the comment on a line of its own",
+        ]
+    );
+}
+
+#[test]
+fn variables() {
+    assert_eq!(
+        messages_for(" PoolSize ${NOT}\n Match ${1} ${a"),
+        [
+            "p.conf:4:11: environment variable 'NOT' is not set; set it, or write ${NOT:-default}",
+            "p.conf:5:8: '${1}' is not a variable; write ${NAME} or ${NAME:-default}",
+            "p.conf:5:13: '${a' is not a variable; write ${NAME} or ${NAME:-default}",
+        ]
+    );
+}
+
+// --- Messages: values ------------------------------------------------------------------
+
+#[test]
+fn bad_values() {
+    for (line, message) in [
+        ("PoolSize -1", "'-1' is no value for PoolSize; write a whole number from 0 to 65535"),
+        ("RetryCount 101", "'101' is no value for RetryCount; write a whole number from 0 to 100"),
+        (
+            "ReadTimeOut 1d",
+            "'1d' is no value for ReadTimeOut; write seconds from 0 to 604800, or as in 250ms, 5s, 2m, 1h",
+        ),
+        (
+            "BufferSize 512",
+            "'512' is no value for BufferSize; write bytes from 1024 to 1048576, or as in 16K, 1M",
+        ),
+        ("KeepAlive true", "'true' is no value for KeepAlive; write on or off"),
+        (
+            "StatisticsURL stats",
+            "'stats' is no value for StatisticsURL; write a path that begins with / and has no blank, ? or #, as in /proxy/statistics",
+        ),
+        (
+            "LoadBalancer best one",
+            "unknown load balancer 'best one'; write one of Naive, First-Alive, Round-Robin, Locking-Round-Robin, Least-Connections, Source-Hash",
+        ),
+        (
+            "ServerList http://a:80/",
+            "server 'http://a:80/': a server is an address, not a URL; write 'a:80'",
+        ),
+        (
+            "ServerList a:65536",
+            "server 'a:65536': not a port; write a number from 1 to 65535 after the colon",
+        ),
+        (
+            "ServerList a:0",
+            "server 'a:0': not a port; write a number from 1 to 65535 after the colon",
+        ),
+        (
+            "Match (a",
+            r"pattern '(a' is not usable: unclosed group; write a regular expression without look-around and back-references, and \ before a character that stands for itself",
+        ),
+    ] {
+        let column = line.find(' ').unwrap() + 2;
+        assert_eq!(messages_for(line), [format!("p.conf:4:{column}: {message}")]);
+    }
+}
+
+#[test]
+fn patterns_are_checked_one_by_one() {
+    let found = messages_for(r" Match ok a(?=b) [[:alpha:]] (a)\1 ä x{1000}{1000}");
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[0].starts_with("p.conf:4:11: pattern 'a(?=b)' is not usable: look-around"));
+    assert!(found[1].starts_with(r"p.conf:4:30: pattern '(a)\1' is not usable: backreferences"));
+    assert!(found[2].contains("it takes more than 1048576 bytes when compiled"));
+    assert!(found.iter().all(|message| !message.contains('\n')));
+}
+
+#[test]
+fn servers_are_checked_one_by_one_and_counted() {
+    assert_eq!(
+        messages_for(" ServerList ok a:x ok ::1"),
+        [
+            "p.conf:4:16: server 'a:x': not a port; write a number from 1 to 65535 after the colon",
+            "p.conf:4:23: server '::1': an IPv6 address stands in brackets; write [::1] or [::1]:port",
+        ]
+    );
+    let line = " ServerList".to_owned() + &" a".repeat(4096);
+    assert_eq!(
+        messages_for(&line),
+        ["p.conf:4:8203: more than 4096 servers in one list; split them over several entries"]
+    );
+}
+
+#[test]
+fn entries_that_come_too_late() {
+    let entry = |patterns: &str| format!("[PROXY_ENTRY]\n Match {patterns}\n ServerList a\n");
+    assert_eq!(
+        warnings(&[entry("a b a"), entry("b a"), entry("c b")].concat()),
+        [
+            "p.conf:4:1: this [PROXY_ENTRY] can never match, the entry at line 1 has the same patterns and comes first; remove one of them",
+            "p.conf:8:10: pattern 'b' can never match here, the entry at line 1 has it too and comes first; remove one of them",
+        ]
+    );
+}
+
+#[test]
+fn values_in_messages_are_short_and_printable() {
+    let found = messages_for(&format!(" PoolSize \u{1b}[2J{}", "x".repeat(100_000)));
+    assert!(found[0].starts_with(r"p.conf:4:11: '\u{1b}[2Jxxx"), "{}", found[0]);
+    assert!(found[0].len() < 250);
+}
+
+#[test]
+fn messages_are_bounded() {
+    let found = messages_for(&"x\n".repeat(1000));
+    assert_eq!(found.len(), 201);
+    assert_eq!(
+        found[200],
+        "p.conf: 800 further problems are not shown; correct the ones above first"
+    );
+}
+
+#[test]
+fn many_warnings_hide_no_error() {
+    let text = "[PROXY_ENTRY]\n ServerList a\n".to_owned() + &" Match a #\n".repeat(300);
+    let config = good(&text);
+    assert_eq!(config.warnings.len(), 201);
+    assert!(config.warnings.iter().all(|warning| warning.is_warning()));
+    let errors = read(&(text + " PoolSize x")).unwrap_err();
+    assert_eq!(errors.iter().filter(|error| !error.is_warning()).count(), 1);
+}
+
+// --- Files on disk ---------------------------------------------------------------------
+
+#[test]
+fn load_reads_the_file_or_says_why_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.conf");
+    assert_eq!(
+        load(&path).unwrap_err().to_string(),
+        format!(
+            "{}: the file cannot be read (No such file or directory (os error 2)); check that it exists and that the server's user may read it",
+            path.display()
+        )
+    );
+    fs::write(&path, "[PROXY_ENTRY]\n Match x\n ServerList a\n").unwrap();
+    assert_eq!(load(&path).unwrap().entries.len(), 1);
+}
+
+#[test]
+fn included_files_stand_in_for_their_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir(root.join("sub")).unwrap();
+    fs::write(root.join("servers"), " ServerList b:2\n").unwrap();
+    fs::write(root.join("sub/more"), "@INCLUDE ../servers\n[PROXY_ENTRY]\n Match y\n").unwrap();
+    fs::write(
+        root.join("p.conf"),
+        "[PROXY_ENTRY]\n Match x\n ServerList a:1\n @include ${DIR:-sub}/more\n ServerList c:3",
+    )
+    .unwrap();
+    let config = load(&root.join("p.conf")).unwrap();
+    assert_eq!(servers(&config.entries[0]), ["a:1", "b:2"]);
+    assert_eq!(servers(&config.entries[1]), ["c:3"]);
+}
+
+#[test]
+fn includes_that_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::write(root.join("bad"), " PoolSize x\n PoolSize 3\n@INCLUDE p.conf\n").unwrap();
+    fs::write(
+        root.join("p.conf"),
+        "[PROXY_ENTRY]\n @INCLUDE none\n PoolSize 1\n @INCLUDE\n @INCLUDE bad\n @USE x\n PoolSize 4\n",
+    )
+    .unwrap();
+    let text = load(&root.join("p.conf")).unwrap_err().to_string();
+    let text = text.replace(&format!("{}/", root.display()), "");
+    assert_eq!(
+        text.lines().collect::<Vec<_>>(),
+        [
+            "p.conf:2:11: included file 'none' cannot be read (No such file or directory (os error 2)); check that it exists, relative to this file's folder, and that the server's user may read it",
+            "p.conf:4:2: @INCLUDE names no file; write '@INCLUDE file', relative to this file's folder",
+            "bad:1:2: key 'PoolSize' stands already at p.conf:3; keep one of the two lines",
+            "bad:1:11: 'x' is no value for PoolSize; write a whole number from 0 to 65535",
+            "bad:2:2: key 'PoolSize' stands already at p.conf:3; keep one of the two lines",
+            "bad:3:10: 'p.conf' is being read already, it includes itself; remove this @INCLUDE",
+            "p.conf:6:2: unknown directive '@USE'; the only one is '@INCLUDE file'",
+            "p.conf:7:2: key 'PoolSize' stands already at line 3; keep one of the two lines",
+        ]
+    );
+}
+
+#[test]
+fn includes_go_eight_levels_deep() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for level in 0..9 {
+        fs::write(root.join(level.to_string()), format!("@INCLUDE {}\n", level + 1)).unwrap();
+    }
+    fs::write(root.join("8"), "[PROXY_ENTRY]\n Match x\n ServerList a\n").unwrap();
+    assert_eq!(load(&root.join("0")).unwrap().entries.len(), 1);
+    fs::write(root.join("8"), "@INCLUDE 9\n").unwrap();
+    let text = load(&root.join("0")).unwrap_err().to_string();
+    assert!(
+        text.ends_with("is included more than 8 levels deep; include it from a file further up"),
+        "{text}"
+    );
+}
+
+#[test]
+fn includes_are_bounded_in_number() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a"), "@INCLUDE b\n".repeat(257)).unwrap();
+    fs::write(folder.path().join("b"), "# nothing\n").unwrap();
+    let errors = load(&folder.path().join("a")).unwrap_err();
+    assert!(matches!(
+        errors.iter().next().unwrap().kind(),
+        ErrorKind::IncludeCount { limit: 256, .. }
+    ));
+}
+
+// --- Properties ------------------------------------------------------------------------
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(text in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = from_text(Path::new("p.conf"), &text, &|_| None);
+    }
+
+    #[test]
+    fn no_lines_make_it_panic(lines in prop::collection::vec(line(), 0..12)) {
+        let result = read(&lines.join("\n"));
+        if let Err(errors) = result {
+            let shown = errors.to_string();
+            prop_assert!(!shown.is_empty());
+            prop_assert_eq!(shown.lines().count(), errors.iter().count());
+        }
+    }
+
+    #[test]
+    fn positions_lie_inside_the_file(lines in prop::collection::vec(line(), 0..12)) {
+        let text = lines.join("\n");
+        let lines: Vec<&str> = text.split('\n').collect();
+        for error in read(&text).err().iter().flatten() {
+            prop_assert!(error.line() <= lines.len());
+            if error.line() > 0 {
+                let length = lines[error.line() - 1].chars().count();
+                prop_assert!((1..=length + 1).contains(&error.column()), "{}", error);
+            }
+        }
+    }
+}
+
+/// Lines that look like a configuration.
+fn line() -> impl Strategy<Value = String> {
+    let key = prop::sample::select(KEYS).prop_map(|key| key.name.to_owned());
+    prop_oneof![
+        Just("[PROXY_ENTRY]".to_owned()),
+        Just("[PROXY_DEFAULTS]".to_owned()),
+        (key, "[ \t]{0,2}", "[-a-z0-9.:/\\[\\]\\\\${}#=ä \t]{0,20}")
+            .prop_map(|(k, b, v)| k + &b + &v),
+        (prop::sample::select(KEYS), 0..3u8).prop_map(|(key, n)| match key.id {
+            KeyId::Match => format!("{} a{n}", key.name),
+            _ => format!("{} {}", key.name, key.example),
+        }),
+        "[@\\[ \t]{0,2}\\PC{0,20}".prop_filter("no files", |line| !line.contains('@')),
+    ]
+}
+
+#[test]
+fn kinds_say_what_they_expect() {
+    for key in KEYS {
+        assert!(!key.kind.expected().is_empty());
+        assert_eq!(key.is_repeatable(), matches!(key.kind, Kind::Servers | Kind::Patterns));
+    }
+}

@@ -1,0 +1,143 @@
+//! Numbers, times, sizes and switches, as they are written.
+
+use std::time::Duration;
+
+use super::keys::Kind;
+
+impl Kind {
+    /// What a value of this form looks like, for a message.
+    pub fn expected(self) -> String {
+        match self {
+            Kind::Servers => "server addresses, as in 127.0.0.1:8081".to_owned(),
+            Kind::Balancer => "the name of a load balancer".to_owned(),
+            Kind::Patterns => "regular expressions".to_owned(),
+            Kind::UrlPath => {
+                "a path that begins with / and has no blank, ? or #, as in /proxy/statistics"
+                    .to_owned()
+            }
+            Kind::Switch => "on or off".to_owned(),
+            Kind::Number { max } => format!("a whole number from 0 to {max}"),
+            Kind::Time { max } => {
+                format!("seconds from 0 to {}, or as in 250ms, 5s, 2m, 1h", max.as_secs())
+            }
+            Kind::Size { min, max } => {
+                format!("bytes from {min} to {max}, or as in 16K, 1M")
+            }
+        }
+    }
+
+    pub(super) fn number(self, text: &str) -> Option<u32> {
+        let Kind::Number { max } = self else { return None };
+        u32::try_from(digits(text)?).ok().filter(|number| *number <= max)
+    }
+
+    pub(super) fn time(self, text: &str) -> Option<Duration> {
+        let Kind::Time { max } = self else { return None };
+        let (number, unit) = split_unit(text);
+        let milliseconds: u64 = match unit.to_ascii_lowercase().as_str() {
+            "ms" => 1,
+            "" | "s" => 1000,
+            "m" => 60 * 1000,
+            "h" => 60 * 60 * 1000,
+            _ => return None,
+        };
+        let time = Duration::from_millis(digits(number)?.checked_mul(milliseconds)?);
+        (time <= max).then_some(time)
+    }
+
+    /// A time where 0 means that there is no limit.
+    pub(super) fn time_limit(self, text: &str) -> Option<Option<Duration>> {
+        self.time(text).map(|time| (!time.is_zero()).then_some(time))
+    }
+
+    pub(super) fn size(self, text: &str) -> Option<usize> {
+        let Kind::Size { min, max } = self else { return None };
+        let (number, unit) = split_unit(text);
+        let bytes: u64 = match unit {
+            "" => 1,
+            "k" | "K" => 1 << 10,
+            "m" | "M" => 1 << 20,
+            _ => return None,
+        };
+        let size = usize::try_from(digits(number)?.checked_mul(bytes)?).ok()?;
+        (min..=max).contains(&size).then_some(size)
+    }
+
+    pub(super) fn switch(self, text: &str) -> Option<bool> {
+        match text.to_ascii_lowercase().as_str() {
+            "on" => Some(true),
+            "off" => Some(false),
+            _ => None,
+        }
+    }
+
+    pub(super) fn url_path(self, text: &str) -> Option<String> {
+        let fits = |c: char| !matches!(c, '?' | '#') && !c.is_whitespace() && !c.is_control();
+        (text.starts_with('/') && text.chars().all(fits)).then(|| text.to_owned())
+    }
+}
+
+/// A number without sign; `None` also if it is too large.
+fn digits(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let kind = Kind::Time { max: Duration::from_secs(7200) };
+        for (text, milliseconds) in [
+            ("0", 0),
+            ("5", 5_000),
+            ("5s", 5_000),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("2h", 7_200_000),
+            ("1H", 3_600_000),
+            ("007", 7_000),
+        ] {
+            assert_eq!(kind.time(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "-1", "+1", "1.5", "5 s", "1d", "3h", "7201", "99999999999999999999"]
+        {
+            assert_eq!(kind.time(text), None, "{text}");
+        }
+        assert_eq!(kind.time_limit("0ms"), Some(None));
+        assert_eq!(kind.time_limit("1ms"), Some(Some(Duration::from_millis(1))));
+    }
+
+    #[test]
+    fn sizes_numbers_switches_paths() {
+        let size = Kind::Size { min: 1024, max: 1 << 20 };
+        for (text, bytes) in [("1024", 1024), ("16K", 16384), ("16k", 16384), ("1M", 1 << 20)] {
+            assert_eq!(size.size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "K", "1023", "2M", "1G", "16KB", "18446744073709551615M"] {
+            assert_eq!(size.size(text), None, "{text}");
+        }
+
+        let number = Kind::Number { max: 100 };
+        assert_eq!(number.number("100"), Some(100));
+        for text in ["101", "", "x", "1 ", "4294967297"] {
+            assert_eq!(number.number(text), None, "{text}");
+        }
+
+        assert_eq!(Kind::Switch.switch("ON"), Some(true));
+        assert_eq!(Kind::Switch.switch("off"), Some(false));
+        assert_eq!(Kind::Switch.switch("yes"), None);
+
+        assert_eq!(Kind::UrlPath.url_path("/a/b"), Some("/a/b".to_owned()));
+        for text in ["", "a", "/a?b", "/a#b", "/a b", "http://a/b"] {
+            assert_eq!(Kind::UrlPath.url_path(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Turns the crank: takes actions out of a worker and carries them out at the
+//! host. The only caller of [`Host`].
+
+use std::cell::RefCell;
+use std::io::IoSlice;
+
+use super::host::{ClientKey, End, Host};
+use super::worker::Worker;
+use super::Now;
+
+/// Something that only the host can do.
+#[derive(Debug)]
+pub enum Action {
+    /// Offer these bytes to the client, then tell [`Worker::sent`].
+    Send {
+        /// Which client.
+        client: ClientKey,
+        /// The bytes, lent by the worker.
+        bytes: Outgoing,
+    },
+    /// The exchange is over.
+    End {
+        /// Which client.
+        client: ClientKey,
+        /// How.
+        end: End,
+    },
+}
+
+/// Bytes on their way to a client: some text, then a part of the read buffer.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// A head, or what was left over from before.
+    pub first: Vec<u8>,
+    /// Where in `first` to begin.
+    pub from: usize,
+    /// The worker's read buffer, lent for the call; empty if it is not used.
+    pub buffer: Box<[u8]>,
+    /// How many bytes of it to send.
+    pub body: usize,
+}
+
+impl Outgoing {
+    /// How many bytes there are.
+    pub fn len(&self) -> usize {
+        self.first.len() - self.from + self.body
+    }
+
+    /// Appends what is left behind the first `sent` bytes to `rest`.
+    pub fn rest_into(&self, sent: usize, rest: &mut Vec<u8>) {
+        let of_first = self.first.len() - self.from;
+        rest.extend_from_slice(&self.first[self.from + sent.min(of_first)..]);
+        rest.extend_from_slice(&self.buffer[sent.saturating_sub(of_first)..self.body]);
+    }
+}
+
+/// Works until nothing moves any more or the turn's budget is used up.
+///
+/// No borrow is held while the host is called. A nested call, made by the host
+/// from inside such a call, returns at once; the outer one goes on with what
+/// was queued.
+pub fn drive(worker: &RefCell<Worker>, host: &dyn Host, now: Now) {
+    if !worker.borrow_mut().enter() {
+        return;
+    }
+    loop {
+        let action = worker.borrow_mut().next_action(now);
+        match action {
+            Some(Action::Send { client, bytes }) => {
+                let slices =
+                    [IoSlice::new(&bytes.first[bytes.from..]), IoSlice::new(&bytes.buffer[..bytes.body])];
+                let used = match (slices[0].is_empty(), slices[1].is_empty()) {
+                    (true, _) => &slices[1..],
+                    (false, true) => &slices[..1],
+                    (false, false) => &slices[..],
+                };
+                let sent = host.send(client, used);
+                worker.borrow_mut().sent(client, bytes, sent, now);
+            }
+            Some(Action::End { client, end }) => host.end(client, end),
+            None => break,
+        }
+    }
+    worker.borrow_mut().leave();
+}

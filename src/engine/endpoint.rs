@@ -1,0 +1,95 @@
+//! One address that backends are reached at.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use mio::net::{TcpStream, UnixStream};
+use parking_lot::RwLock;
+
+use super::upstream::Socket;
+use crate::config::ServerAddress;
+
+/// An address, shared by all workers and all routes that name it.
+#[derive(Debug)]
+pub struct Endpoint {
+    label: String,
+    authority: String,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Fixed(SocketAddr),
+    Unix(PathBuf),
+    /// A name; its address is known once the resolver found it. The lock is
+    /// held for a copy, never across I/O, and only when a connection is opened.
+    Named { host: String, port: u16, found: RwLock<Option<SocketAddr>> },
+}
+
+impl Endpoint {
+    /// The endpoint of a configured address.
+    pub fn new(address: &ServerAddress) -> Self {
+        let label = address.to_string();
+        let (authority, place) = match address {
+            ServerAddress::Socket(socket) => (label.clone(), Place::Fixed(*socket)),
+            ServerAddress::Unix(path) => ("localhost".to_owned(), Place::Unix(path.clone())),
+            ServerAddress::Name { host, port } => {
+                (label.clone(), Place::Named { host: host.clone(), port: *port, found: RwLock::new(None) })
+            }
+        };
+        Endpoint { label, authority, place }
+    }
+
+    /// The address as configured.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// What goes into `Host` when the client sent none.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The name and port to look up, if this endpoint has a name.
+    pub fn name(&self) -> Option<(&str, u16)> {
+        match &self.place {
+            Place::Named { host, port, .. } => Some((host, *port)),
+            _ => None,
+        }
+    }
+
+    /// Whether there is an address to connect to.
+    pub fn is_resolved(&self) -> bool {
+        match &self.place {
+            Place::Named { found, .. } => found.read().is_some(),
+            _ => true,
+        }
+    }
+
+    /// Takes a look-up's result; tells whether it is news.
+    pub fn set_resolved(&self, address: SocketAddr) -> bool {
+        match &self.place {
+            Place::Named { found, .. } => found.write().replace(address) != Some(address),
+            _ => false,
+        }
+    }
+
+    /// Starts a non-blocking connect.
+    ///
+    /// # Errors
+    /// What the system says at once, or `NotFound` while the name has no address.
+    pub fn connect(&self) -> io::Result<Socket> {
+        let address = match &self.place {
+            Place::Fixed(address) => *address,
+            Place::Named { found, .. } => (*found.read()).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("the name of {} has no address yet", self.label))
+            })?,
+            Place::Unix(path) => return Ok(Socket::Unix(UnixStream::connect(path)?)),
+        };
+        let stream = TcpStream::connect(address)?;
+        // Requests leave whole; waiting for more would only delay their end.
+        stream.set_nodelay(true)?;
+        Ok(Socket::Tcp(stream))
+    }
+}

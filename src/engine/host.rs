@@ -1,0 +1,77 @@
+//! What the engine needs from whoever owns the client's connection.
+
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+
+use super::exchange::Exchange;
+use super::slots::Key;
+
+/// Names one client for the length of one exchange: our own slot and
+/// generation, never a descriptor or a pointer of the host.
+pub type ClientKey = Key<Exchange>;
+
+/// The owner of the client connections.
+///
+/// Called by [`super::drive`] alone, with no borrow held: any call may enter
+/// the engine again. A key that the host does not know any more is ignored
+/// ([`Sent::Gone`]).
+pub trait Host {
+    /// Offers `bytes` to the client without blocking.
+    fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent;
+
+    /// The exchange is over; the engine has forgotten it.
+    fn end(&self, client: ClientKey, end: End);
+}
+
+/// What became of bytes offered to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// So many were taken, from the front; fewer than offered means that the
+    /// client is full for now.
+    Bytes(usize),
+    /// The client will not take any, ever.
+    Gone,
+}
+
+/// How an exchange ended, for the host's log and its keep-alive decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The status that the client got, or would have got (499: it left first).
+    pub status: u16,
+    /// Body bytes that were sent to it.
+    pub body_bytes: u64,
+    /// What is to become of the connection.
+    pub fate: Fate,
+}
+
+/// What becomes of a client's connection behind an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It may carry another request.
+    KeepAlive,
+    /// It is closed; the response is complete.
+    Close,
+    /// It is closed in a way that shows the client that something is missing.
+    Abort,
+}
+
+/// A request as the host hands it over; copied before the call returns.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestParts<'a> {
+    /// The raw text, from the request line on, with whatever the host has behind it.
+    pub bytes: &'a [u8],
+    /// The client's socket, to be watched in the worker's own poll.
+    pub fd: RawFd,
+    /// The client's address as text.
+    pub client: &'a str,
+    /// The client's address as bytes, for Source-Hash.
+    pub source: &'a [u8],
+    /// The client came over TLS.
+    pub secure: bool,
+    /// The host's own decision: this connection may carry another request.
+    pub may_keep_alive: bool,
+    /// Which methods the host waits for the whole body of.
+    pub body_awaited: fn(&str) -> bool,
+    /// The client's connection number (see `balancer::ConnectionNumbers`); 0 where no balancer asks for it.
+    pub connection: u32,
+}

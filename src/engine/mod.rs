@@ -1,0 +1,53 @@
+//! The machinery of one worker thread, and what all workers share.
+//!
+//! Owns: exchanges, connections to backends, their pool, time-outs. May use
+//! the leaves `http`, `balancer`, `config` and `stats`; never `abi`. Reads no
+//! clock, no environment, and no file once [`setup`] is done.
+//!
+//! The contract:
+//!
+//! 1. [`Shared::admit`] is read-only and gives the verdict that Stage 30 needs
+//!    at once.
+//! 2. No borrow is held while the host is called: [`drive`] borrows the worker,
+//!    takes one action, releases, calls the host, and feeds the outcome back. A
+//!    nested `drive` on the same thread returns at once; the outer one picks up
+//!    what the nested entry queued.
+//! 3. [`Worker::client_gone`] frees the exchange before it returns.
+//! 4. Keys, not pointers and not descriptors: a stale key finds nothing.
+//! 5. Readiness is ours: flags are set by events and cleared only by a short
+//!    read or write; what was not finished is queued again and the poll woken.
+//! 6. A turn is bounded; then it is the host's turn.
+//!
+//! Read next: [`host`] (the border), [`exchange`] (the states of one request),
+//! [`serve`] (what moves it on).
+
+pub mod drive;
+pub mod endpoint;
+pub mod exchange;
+pub mod failure;
+pub mod host;
+mod pool;
+mod resolver;
+mod serve;
+pub mod setup;
+pub mod shared;
+pub mod slots;
+mod status_page;
+mod timer;
+mod token;
+mod upstream;
+pub mod worker;
+
+pub use drive::drive;
+pub use host::{ClientKey, End, Fate, Host, RequestParts, Sent};
+pub use shared::{MatchScratch, Shared, Verdict};
+pub use worker::Worker;
+
+/// One moment, read by whoever called us; the engine has no clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic milliseconds since some moment before the first request.
+    pub ms: u64,
+    /// Seconds since the Unix epoch, for dates.
+    pub unix: u64,
+}

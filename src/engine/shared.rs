@@ -1,0 +1,95 @@
+//! What all workers share: routes, clusters, counters. Immutable but for atomics.
+
+use std::sync::Arc;
+
+use super::endpoint::Endpoint;
+use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
+use crate::config::Settings;
+use crate::http::path;
+use crate::http::router::{Router, RouterScratch};
+use crate::stats::BackendCounters;
+
+/// Everything that was configured, ready to serve.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) router: Router,
+    pub(super) routes: Vec<Arc<Route>>,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) statistics: Vec<StatisticsPage>,
+    /// The numbers of the open client connections, for Naive.
+    pub numbers: ConnectionNumbers,
+}
+
+/// One `[PROXY_ENTRY]`.
+#[derive(Debug)]
+pub struct Route {
+    /// The line of its section.
+    pub line: usize,
+    /// Its patterns as written.
+    pub patterns: Vec<String>,
+    /// Its balancer as the configuration spells it.
+    pub load_balancer: String,
+    /// How its cluster chooses.
+    pub algorithm: Algorithm,
+    /// Its backends and who is next.
+    pub cluster: Arc<Cluster>,
+    /// The endpoint of each backend.
+    pub endpoints: Vec<usize>,
+    /// The counters of each backend.
+    pub counters: Vec<BackendCounters>,
+    /// Its settings.
+    pub settings: Settings,
+}
+
+/// A `StatisticsURL` and the routes that are shown there.
+#[derive(Debug)]
+pub(super) struct StatisticsPage {
+    pub url: String,
+    pub routes: Vec<usize>,
+}
+
+/// Room for matching; one per worker, so that matching neither allocates nor waits.
+#[derive(Debug)]
+pub struct MatchScratch(RouterScratch);
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Not ours: the host serves it.
+    NotMine,
+    /// The statistics page of this index.
+    Statistics(usize),
+    /// Proxied along this route.
+    Proxy(Arc<Route>),
+}
+
+impl Shared {
+    /// Room for matching.
+    pub fn match_scratch(&self) -> MatchScratch {
+        MatchScratch(self.router.scratch())
+    }
+
+    /// Decides about a decoded path, without the query. Read-only, lock-free.
+    pub fn admit(&self, decoded_path: &[u8], scratch: &mut MatchScratch) -> Verdict {
+        let path = path::normalised(decoded_path);
+        if let Some(page) = self.statistics.iter().position(|page| page.url.as_bytes() == path.as_ref()) {
+            return Verdict::Statistics(page);
+        }
+        match self.router.find(&path, &mut scratch.0) {
+            Some(route) => Verdict::Proxy(Arc::clone(&self.routes[route])),
+            None => Verdict::NotMine,
+        }
+    }
+
+    /// The routes in file order.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+impl Route {
+    /// Whether its balancer asks for the client's connection number.
+    pub fn needs_connection_number(&self) -> bool {
+        self.algorithm == Algorithm::Naive
+    }
+}

@@ -1,0 +1,67 @@
+//! Gathers the statistics of this moment and renders what was asked for.
+
+use super::Now;
+use super::shared::{Route, Shared};
+use crate::stats::{BackendRow, RouteRow, Snapshot, html};
+
+/// The body and media type of the statistics page `page` for a query string.
+pub fn render(shared: &Shared, page: usize, query: &str, now: Now) -> (Vec<u8>, &'static str) {
+    let json = query.split('&').any(|part| part == "format=json");
+    let snapshot = snapshot(shared, page, now);
+    if json {
+        (snapshot.to_json().into_bytes(), "application/json")
+    } else {
+        (html::page(&snapshot).into_bytes(), "text/html; charset=utf-8")
+    }
+}
+
+fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {
+    let routes = shared.statistics.get(page).map_or(&[][..], |page| &page.routes);
+    Snapshot {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime: now.ms / 1000,
+        routes: routes.iter().map(|&route| route_row(shared, &shared.routes[route], now)).collect(),
+    }
+}
+
+fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
+    let backends = (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
+    RouteRow {
+        line: route.line,
+        patterns: route.patterns.clone(),
+        load_balancer: route.load_balancer.clone(),
+        backends,
+    }
+}
+
+fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> BackendRow {
+    let endpoint = &shared.endpoints[route.endpoints[index]];
+    let backend = route.cluster.backend(index);
+    let health = backend.health();
+    let counters = &route.counters[index];
+    let online = health.is_online();
+    let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
+    let (bytes_sent, bytes_received) = counters.traffic();
+    BackendRow {
+        address: endpoint.label().to_owned(),
+        state: match (endpoint.is_resolved(), online) {
+            (false, _) => "unresolved",
+            (true, true) => "online",
+            (true, false) => "offline",
+        },
+        weight: backend.weight(),
+        connections: counters.connections(),
+        active: backend.in_flight(),
+        requests: counters.requests(),
+        status_2xx,
+        status_3xx,
+        status_4xx,
+        status_5xx,
+        failures: counters.failures(),
+        offline_count: health.offline_count(),
+        trial_in: (!online).then(|| health.offline_until_ms().saturating_sub(now.ms).div_ceil(1000)),
+        last_check: health.last_check_ms().map(|at| now.ms.saturating_sub(at) / 1000),
+        bytes_sent,
+        bytes_received,
+    }
+}

@@ -1,0 +1,183 @@
+//! One connection to a backend. Knows no HTTP.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use mio::event::{Event, Source};
+use mio::net::{TcpStream, UnixStream};
+use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, recv};
+
+use super::exchange::Exchange;
+use super::shared::Route;
+use super::slots::Key;
+
+/// The socket of an upstream.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+}
+
+/// What an upstream is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It carries this exchange.
+    Busy(Key<Exchange>),
+    /// It waits in the pool since so many milliseconds.
+    Idle {
+        /// When it was put there.
+        since_ms: u64,
+    },
+}
+
+/// One connection to a backend.
+#[derive(Debug)]
+pub struct Upstream {
+    socket: Socket,
+    /// Reading may bring something.
+    pub readable: bool,
+    /// Writing may get rid of something.
+    pub writable: bool,
+    /// The backend has closed its side or the connection broke: reading goes
+    /// on until that shows.
+    pub closed: bool,
+    /// What it is there for.
+    pub used_by: Use,
+    /// Which endpoint it leads to.
+    pub endpoint: usize,
+    counted: Counted,
+}
+
+/// Counts an open connection for as long as it lives.
+#[derive(Debug)]
+struct Counted {
+    route: Arc<Route>,
+    backend: usize,
+}
+
+impl Upstream {
+    /// Wraps a socket whose connect has been started, on behalf of `exchange`.
+    pub fn new(socket: Socket, endpoint: usize, route: &Arc<Route>, backend: usize, exchange: Key<Exchange>) -> Self {
+        route.counters[backend].connected();
+        Upstream {
+            socket,
+            readable: false,
+            writable: false,
+            closed: false,
+            used_by: Use::Busy(exchange),
+            endpoint,
+            counted: Counted { route: Arc::clone(route), backend },
+        }
+    }
+
+    /// Watches the socket, for as long as it is open.
+    ///
+    /// # Errors
+    /// When the system refuses to watch one more socket.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match &mut self.socket {
+            Socket::Tcp(s) => s.register(registry, token, interest),
+            Socket::Unix(s) => s.register(registry, token, interest),
+        }
+    }
+
+    /// Notes what the poll reported.
+    pub fn note(&mut self, event: &Event) {
+        let over = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        self.closed |= over;
+        self.readable |= event.is_readable() || over;
+        self.writable |= event.is_writable() || over;
+    }
+
+    /// Whether the connect came to an end: `None` while it is under way.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub fn connected(&self) -> io::Result<Option<()>> {
+        let (error, peer) = match &self.socket {
+            Socket::Tcp(s) => (s.take_error()?, s.peer_addr().map(drop)),
+            Socket::Unix(s) => (s.take_error()?, s.peer_addr().map(drop)),
+        };
+        if let Some(error) = error {
+            return Err(error);
+        }
+        match peer {
+            Ok(()) => Ok(Some(())),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether an idle connection may carry another request: it is open and no
+    /// byte has come that nobody asked for. The poll may not have told yet.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [0u8; 1];
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let result = match &self.socket {
+            Socket::Tcp(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
+            Socket::Unix(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
+        };
+        matches!(result, Err(rustix::io::Errno::AGAIN))
+    }
+
+    /// Reads what is there. A short read means that nothing is left.
+    ///
+    /// # Errors
+    /// As `read(2)`; "would block" is `Ok(None)`.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let result = match &mut self.socket {
+                Socket::Tcp(s) => s.read(buffer),
+                Socket::Unix(s) => s.read(buffer),
+            };
+            match result {
+                Ok(n) => {
+                    // A pending close gives no further event: read on until it shows.
+                    self.readable = n == buffer.len() || self.closed;
+                    return Ok(Some(n));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes as much as fits; 0 when nothing does.
+    ///
+    /// # Errors
+    /// As `write(2)`.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            let result = match &mut self.socket {
+                Socket::Tcp(s) => s.write(bytes),
+                Socket::Unix(s) => s.write(bytes),
+            };
+            match result {
+                Ok(n) => {
+                    self.writable = n == bytes.len();
+                    return Ok(n);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writable = false;
+                    return Ok(0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.route.counters[self.backend].disconnected();
+    }
+}

@@ -1,0 +1,493 @@
+//! One worker thread's exchanges, upstreams and poll; the entry points of the
+//! engine. What moves an exchange on is in [`super::serve`].
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Waker};
+
+use super::drive::{Action, Outgoing};
+use super::exchange::{Client, Exchange, Order, Phase};
+use super::host::{ClientKey, End, Fate, RequestParts, Sent};
+use super::pool::Pool;
+use super::shared::{MatchScratch, Route, Shared, Verdict};
+use super::slots::{Key, Slots};
+use super::timer::Timer;
+use super::token::Source;
+use super::upstream::{Upstream, Use};
+use super::{Now, resolver, status_page};
+use crate::http::forward::{self, Answering, Forwarding};
+use crate::http::reply::{self, Reply};
+use crate::http::request::{self, Refusal};
+use crate::http::Version;
+
+/// A client that leaves politely is looked for once its exchange lasts longer.
+pub(super) const WATCH_AFTER_MS: u64 = 500;
+/// Steps in one turn before the host gets its thread back.
+const TURN_STEPS: usize = 512;
+/// Events taken from the poll in one turn.
+const TURN_EVENTS: usize = 256;
+/// Recycled buffers that are kept.
+const SPARE_BUFFERS: usize = 32;
+/// A recycled buffer that has grown beyond this is given back to the system.
+const SPARE_CAPACITY: usize = 64 * 1024;
+/// Our name in `Via`.
+const PSEUDONYM: &str = "monkey";
+
+/// The engine of one worker thread.
+#[derive(Debug)]
+pub struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) poll: Poll,
+    events: Option<Events>,
+    waker: Waker,
+    pub(super) timer: Timer,
+    pub(super) exchanges: Slots<Exchange>,
+    pub(super) upstreams: Slots<Upstream>,
+    pub(super) pool: Pool,
+    /// Exchanges that can move on.
+    runnable: VecDeque<Key<Exchange>>,
+    /// What is read from backends goes here first.
+    pub(super) scratch: Box<[u8]>,
+    spare: Vec<Vec<u8>>,
+    matching: MatchScratch,
+    date: Date,
+    driving: bool,
+    steps: usize,
+}
+
+/// The text of the current second.
+#[derive(Debug)]
+struct Date {
+    unix: u64,
+    text: String,
+}
+
+impl Worker {
+    /// The engine for the calling thread.
+    ///
+    /// # Errors
+    /// When the process is out of descriptors.
+    pub fn new(shared: Arc<Shared>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Source::Waker.into())?;
+        let timer = Timer::new()?;
+        poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
+        let buffer_size = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
+        Ok(Worker {
+            poll,
+            events: Some(Events::with_capacity(TURN_EVENTS)),
+            waker,
+            timer,
+            exchanges: Slots::new(),
+            upstreams: Slots::new(),
+            pool: Pool::new(shared.endpoints.len()),
+            runnable: VecDeque::new(),
+            scratch: vec![0; buffer_size].into_boxed_slice(),
+            spare: Vec::new(),
+            matching: shared.match_scratch(),
+            date: Date { unix: 0, text: String::new() },
+            driving: false,
+            steps: 0,
+            shared,
+        })
+    }
+
+    /// Starts what runs beside the workers. Call it once, in the process that serves.
+    pub fn start_helpers(shared: &Arc<Shared>) {
+        resolver::start(shared);
+    }
+
+    /// The descriptor that the host watches for reading.
+    pub fn poll_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+
+    /// Decides about a decoded path.
+    pub fn admit(&mut self, decoded_path: &[u8]) -> Verdict {
+        self.shared.admit(decoded_path, &mut self.matching)
+    }
+
+    /// Exchanges that are under way.
+    pub fn exchanges(&self) -> usize {
+        self.exchanges.len()
+    }
+
+    /// Takes a request along `route`. Drive the worker afterwards.
+    pub fn begin(&mut self, route: &Arc<Route>, parts: &RequestParts<'_>, now: Now) -> ClientKey {
+        let mut room = request::storage();
+        let Some(head_length) = request::head_end(parts.bytes) else {
+            return self.refuse(parts, Refusal::Malformed("the head has no end"), now);
+        };
+        let (head, behind) = parts.bytes.split_at(head_length);
+        let request = match request::parse(head, &mut room) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(parts, refusal, now),
+        };
+        let body = match body_of(&request, behind, parts.body_awaited) {
+            Ok(body) => body,
+            Err(refusal) => return self.refuse(parts, refusal, now),
+        };
+        // Bytes further behind are requests that the host is about to lose:
+        // after a close the client knows to send them again.
+        let surplus = body.map_or(0, <[u8]>::len) < behind.len();
+
+        let mut text = self.take_buffer();
+        let settings = &route.settings;
+        let says = Forwarding {
+            client: parts.client,
+            secure: parts.secure,
+            // The backend is not chosen yet; any of them answers to its own name at most.
+            authority: self.shared.endpoints[route.endpoints[0]].authority(),
+            pseudonym: PSEUDONYM,
+            body: body.map(|bytes| bytes.len() as u64),
+            keep_alive: settings.keep_alive,
+        };
+        forward::request_head(&mut text, &request, &says);
+        text.extend_from_slice(body.unwrap_or_default());
+
+        let client = Client {
+            fd: parts.fd,
+            version: request.version,
+            to_head: request.method == "HEAD",
+            keep_alive: parts.may_keep_alive && !request.connection.close && !surplus,
+            ready: true,
+            watched: false,
+            half_closed: false,
+        };
+        let mut exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
+        let mut source = [0; 16];
+        let source_len = parts.source.len().min(source.len());
+        source[..source_len].copy_from_slice(&parts.source[..source_len]);
+        exchange.order = Some(Order {
+            route: Arc::clone(route),
+            request: text,
+            idempotent: request::is_idempotent(request.method),
+            source,
+            source_len: u8::try_from(source_len).unwrap_or(0),
+            connection: parts.connection,
+            tried: Default::default(),
+            retries_left: settings.retry_count,
+        });
+        self.start(exchange, now)
+    }
+
+    /// Answers with a statistics page. Drive the worker afterwards.
+    pub fn begin_statistics(&mut self, page: usize, parts: &RequestParts<'_>, now: Now) -> ClientKey {
+        let mut room = request::storage();
+        let head = request::head_end(parts.bytes).map(|end| &parts.bytes[..end]);
+        let request = match head.map(|head| request::parse(head, &mut room)) {
+            Some(Ok(request)) => request,
+            Some(Err(refusal)) => return self.refuse(parts, refusal, now),
+            None => return self.refuse(parts, Refusal::Malformed("the head has no end"), now),
+        };
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
+        let (body, content_type) = status_page::render(&self.shared, page, query, now);
+        let keep = parts.may_keep_alive && !request.connection.close && head.map(<[u8]>::len) == Some(parts.bytes.len());
+        let client = Client {
+            fd: parts.fd,
+            version: request.version,
+            to_head: request.method == "HEAD",
+            keep_alive: keep,
+            ready: true,
+            watched: false,
+            half_closed: false,
+        };
+        let exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
+        let key = self.start(exchange, now);
+        let reply = match request.method {
+            "GET" | "HEAD" => Reply { status: 200, content_type, body: &body, retry_after: None },
+            _ => Reply { status: 405, content_type: "text/plain", body: b"only GET and HEAD\n", retry_after: None },
+        };
+        self.reply(key, &reply, keep, now);
+        key
+    }
+
+    /// The host lost this client: everything of it is gone when this returns.
+    pub fn client_gone(&mut self, client: ClientKey, now: Now) {
+        if let Some(exchange) = self.exchanges.remove(client) {
+            self.unwatch_client(&exchange);
+            self.discard(exchange, now);
+        }
+    }
+
+    /// Takes what the poll has to tell. Drive the worker afterwards.
+    pub fn turn(&mut self, now: Now) {
+        let Some(mut events) = self.events.take() else { return };
+        match self.poll.poll(&mut events, Some(std::time::Duration::ZERO)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => log::error!("the worker's poll failed: {error}"),
+        }
+        for event in &events {
+            match Source::from(event.token()) {
+                Source::Waker => {}
+                Source::Timer => {
+                    self.timer.fired();
+                    self.on_time(now);
+                }
+                Source::Upstream(key) => self.on_upstream(key, event),
+                Source::Client(key) => self.on_client(key, event, now),
+            }
+        }
+        self.events = Some(events);
+    }
+
+    /// Begins a round of [`super::drive`]; false if one is under way already.
+    pub(super) fn enter(&mut self) -> bool {
+        self.steps = 0;
+        !std::mem::replace(&mut self.driving, true)
+    }
+
+    /// Ends a round. What is left to do wakes the poll for the next turn.
+    pub(super) fn leave(&mut self) {
+        self.driving = false;
+        if !self.runnable.is_empty()
+            && let Err(error) = self.waker.wake()
+        {
+            log::error!("the worker cannot wake itself: {error}");
+        }
+    }
+
+    /// Moves exchanges on until one needs the host.
+    pub(super) fn next_action(&mut self, now: Now) -> Option<Action> {
+        while self.steps < TURN_STEPS {
+            let key = self.runnable.pop_front()?;
+            self.steps += 1;
+            if let Some(exchange) = self.exchanges.get_mut(key) {
+                exchange.queued = false;
+                if let Some(action) = self.step(key, now) {
+                    return Some(action);
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes note of what the client took of `bytes`.
+    pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, now: Now) {
+        let total = bytes.len();
+        if let Some(exchange) = self.exchanges.get_mut(client) {
+            match sent {
+                Sent::Bytes(n) if n >= total => {
+                    exchange.count_sent(total);
+                    if matches!(exchange.phase, Phase::Flushing(_)) {
+                        exchange.deadline_ms = None;
+                    }
+                    self.queue_first(client);
+                }
+                Sent::Bytes(n) => {
+                    exchange.count_sent(n);
+                    exchange.client.ready = false;
+                    let timeout = exchange.order.as_ref().and_then(|order| order.route.settings.client_timeout);
+                    let mut rest = self.take_buffer();
+                    bytes.rest_into(n, &mut rest);
+                    if let Some(exchange) = self.exchanges.get_mut(client) {
+                        exchange.pending = rest;
+                        exchange.pending_from = 0;
+                    }
+                    self.set_deadline(client, timeout, now);
+                    self.watch_client(client);
+                }
+                Sent::Gone => self.client_left(client, now),
+            }
+        }
+        if !bytes.buffer.is_empty() {
+            self.scratch = bytes.buffer;
+        }
+        self.recycle(bytes.first);
+    }
+
+    /// An answer of our own, whole, to be sent at the next step.
+    pub(super) fn reply(&mut self, key: ClientKey, reply: &Reply<'_>, keep_alive: bool, now: Now) {
+        let mut text = self.take_buffer();
+        self.refresh_date(now);
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let says = Answering { version: exchange.client.version, keep_alive, date: &self.date.text };
+        reply::write(&mut text, reply, &says, exchange.client.to_head);
+        exchange.head_bytes = text.len() - if exchange.client.to_head { 0 } else { reply.body.len() };
+        self.finish_with(key, reply.status, text, keep_alive);
+    }
+
+    /// An error of our own.
+    pub(super) fn reply_error(&mut self, key: ClientKey, status: u16, why: &str, retry_after: Option<u64>, now: Now) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let keep_alive = exchange.client.keep_alive;
+        let body = format!("{status} {}: {why}\n", reply::reason(status));
+        let reply =
+            Reply { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes(), retry_after };
+        self.reply(key, &reply, keep_alive, now);
+    }
+
+    /// Puts an exchange into the queue, at its end.
+    pub(super) fn queue(&mut self, key: ClientKey) {
+        if let Some(exchange) = self.exchanges.get_mut(key)
+            && !std::mem::replace(&mut exchange.queued, true)
+        {
+            self.runnable.push_back(key);
+        }
+    }
+
+    /// Puts an exchange into the queue, at its front.
+    fn queue_first(&mut self, key: ClientKey) {
+        if let Some(exchange) = self.exchanges.get_mut(key)
+            && !std::mem::replace(&mut exchange.queued, true)
+        {
+            self.runnable.push_front(key);
+        }
+    }
+
+    /// An empty buffer.
+    pub(super) fn take_buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Keeps a buffer for later.
+    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if (1..=SPARE_CAPACITY).contains(&buffer.capacity()) && self.spare.len() < SPARE_BUFFERS {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// The date of `now` as HTTP writes it.
+    pub(super) fn date(&mut self, now: Now) -> &str {
+        self.refresh_date(now);
+        &self.date.text
+    }
+
+    /// Sets the time-out of the present phase.
+    pub(super) fn set_deadline(&mut self, key: ClientKey, timeout: Option<std::time::Duration>, now: Now) {
+        let at = timeout.map(|t| now.ms.saturating_add(super::setup::milliseconds(t)));
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.deadline_ms = at;
+        }
+        if let Some(at) = at {
+            self.timer.want(at, now.ms);
+        }
+    }
+
+    /// Lets the host end the exchange.
+    pub(super) fn end(&mut self, key: ClientKey, fate: Fate) -> Option<Action> {
+        let exchange = self.exchanges.remove(key)?;
+        self.unwatch_client(&exchange);
+        let end = End { status: exchange.status, body_bytes: exchange.body_bytes, fate };
+        self.recycle(exchange.pending);
+        if let Some(order) = exchange.order {
+            self.recycle(order.request);
+        }
+        Some(Action::End { client: key, end })
+    }
+
+    /// Puts the client's socket into our poll: for room to write, and for its FIN.
+    pub(super) fn watch_client(&mut self, key: ClientKey) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.client.watched {
+            return;
+        }
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        match self.poll.registry().register(&mut SourceFd(&exchange.client.fd), Source::Client(key).into(), interest) {
+            Ok(()) => exchange.client.watched = true,
+            Err(error) => log::error!("a client cannot be watched: {error}"),
+        }
+    }
+
+    fn unwatch_client(&self, exchange: &Exchange) {
+        if exchange.client.watched
+            && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&exchange.client.fd))
+        {
+            log::debug!("a client was not watched: {error}");
+        }
+    }
+
+    fn start(&mut self, exchange: Exchange, now: Now) -> ClientKey {
+        let watch_at = exchange.watch_at_ms;
+        let key = self.exchanges.insert(exchange);
+        self.timer.want(watch_at, now.ms);
+        self.queue(key);
+        key
+    }
+
+    fn refuse(&mut self, parts: &RequestParts<'_>, refusal: Refusal, now: Now) -> ClientKey {
+        let client = Client {
+            fd: parts.fd,
+            version: Version::Http11,
+            to_head: parts.bytes.starts_with(b"HEAD "),
+            keep_alive: false,
+            ready: true,
+            watched: false,
+            half_closed: false,
+        };
+        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        self.reply_error(key, refusal.status(), &refusal.to_string(), None, now);
+        key
+    }
+
+    fn finish_with(&mut self, key: ClientKey, status: u16, text: Vec<u8>, keep_alive: bool) {
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.status = status;
+            exchange.pending = text;
+            exchange.pending_from = 0;
+            exchange.deadline_ms = None;
+            exchange.phase = Phase::Flushing(if keep_alive { Fate::KeepAlive } else { Fate::Close });
+        }
+        self.queue(key);
+    }
+
+    fn on_upstream(&mut self, key: Key<Upstream>, event: &mio::event::Event) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.note(event);
+        match upstream.used_by {
+            Use::Busy(exchange) => self.queue(exchange),
+            // Closed, or bytes that nobody asked for: either way it is of no use.
+            Use::Idle { .. } if upstream.readable => {
+                let endpoint = upstream.endpoint;
+                self.pool.remove(endpoint, key);
+                self.upstreams.remove(key);
+            }
+            Use::Idle { .. } => {}
+        }
+    }
+
+    fn on_client(&mut self, key: ClientKey, event: &mio::event::Event, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if event.is_error() || event.is_write_closed() {
+            self.client_left(key, now);
+        } else {
+            if event.is_writable() {
+                exchange.client.ready = true;
+                self.queue(key);
+            }
+            if event.is_read_closed() {
+                self.client_half_closed(key, now);
+            }
+        }
+    }
+
+    fn refresh_date(&mut self, now: Now) {
+        if self.date.unix != now.unix || self.date.text.is_empty() {
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.unix);
+            self.date = Date { unix: now.unix, text: httpdate::fmt_http_date(time) };
+        }
+    }
+}
+
+/// The body to forward: `None` for a request without one.
+fn body_of<'a>(
+    request: &request::Request<'_, '_>,
+    behind: &'a [u8],
+    awaited: fn(&str) -> bool,
+) -> Result<Option<&'a [u8]>, Refusal> {
+    if request.chunked {
+        return Err(Refusal::LengthRequired);
+    }
+    let Some(length) = request.content_length else { return Ok(None) };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    if !awaited(request.method) && length > 0 {
+        return Err(Refusal::NotImplemented("a body is taken with POST and PUT only"));
+    }
+    behind.get(..length).map(Some).ok_or(Refusal::Malformed("the body is incomplete"))
+}

@@ -1,0 +1,157 @@
+//! Field names that mean something to a gateway, and lists inside field values.
+
+/// A field name that a gateway must not simply copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// `Host` (RFC 9110 7.2).
+    Host,
+    /// `Content-Length` (RFC 9110 8.6).
+    ContentLength,
+    /// `Transfer-Encoding` (RFC 9112 6.1).
+    TransferEncoding,
+    /// `Connection` (RFC 9110 7.6.1): names further fields of this hop.
+    Connection,
+    /// Fields that belong to one hop whether `Connection` names them or not:
+    /// `Keep-Alive`, `Proxy-Connection`, `TE`, `Trailer`, `Upgrade`,
+    /// `Proxy-Authenticate`, `Proxy-Authorization`.
+    HopByHop,
+    /// `Expect` (RFC 9110 10.1.1): answered by whoever reads the body.
+    Expect,
+    /// `Via` (RFC 9110 7.6.3).
+    Via,
+    /// `X-Forwarded-For`, `-Proto`, `-Host`: what we say ourselves.
+    Forwarding,
+    /// `Proxy`: never a request field, but CGI programs read it as `HTTP_PROXY`.
+    Proxy,
+    /// `Date` (RFC 9110 6.6.1).
+    Date,
+    /// Everything else: copied.
+    Other,
+}
+
+/// Looks a field name up, without regard to case.
+pub fn known(name: &[u8]) -> Known {
+    let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
+    match name.len() {
+        2 if is("te") => Known::HopByHop,
+        3 if is("via") => Known::Via,
+        4 if is("host") => Known::Host,
+        4 if is("date") => Known::Date,
+        5 if is("proxy") => Known::Proxy,
+        6 if is("expect") => Known::Expect,
+        7 if is("upgrade") || is("trailer") => Known::HopByHop,
+        10 if is("connection") => Known::Connection,
+        10 if is("keep-alive") => Known::HopByHop,
+        14 if is("content-length") => Known::ContentLength,
+        15 if is("x-forwarded-for") => Known::Forwarding,
+        16 if is("x-forwarded-host") => Known::Forwarding,
+        16 if is("proxy-connection") => Known::HopByHop,
+        17 if is("x-forwarded-proto") => Known::Forwarding,
+        17 if is("transfer-encoding") => Known::TransferEncoding,
+        18 if is("proxy-authenticate") => Known::HopByHop,
+        19 if is("proxy-authorization") => Known::HopByHop,
+        _ => Known::Other,
+    }
+}
+
+/// The elements of a comma-separated list, without the white space around them.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&b| b == b',').map(trim).filter(|e| !e.is_empty())
+}
+
+/// `bytes` without blanks and tabs at its ends.
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    let ows = |b: &u8| *b == b' ' || *b == b'\t';
+    let start = bytes.iter().position(|b| !ows(b)).unwrap_or(bytes.len());
+    let end = bytes.iter().rposition(|b| !ows(b)).map_or(start, |i| i + 1);
+    &bytes[start..end]
+}
+
+/// What the `Connection` lines of one message say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionOptions {
+    /// `close` was among the options.
+    pub close: bool,
+    /// `keep-alive` was among the options.
+    pub keep_alive: bool,
+    /// Some other option names fields that must not be forwarded.
+    pub names_fields: bool,
+}
+
+impl ConnectionOptions {
+    /// Adds one `Connection` line.
+    pub fn add(&mut self, value: &[u8]) {
+        for option in elements(value) {
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else {
+                self.names_fields = true;
+            }
+        }
+    }
+}
+
+/// Whether some `Connection` line among `fields` names `name`.
+pub fn is_nominated(fields: &[httparse::Header<'_>], name: &[u8]) -> bool {
+    fields
+        .iter()
+        .filter(|f| known(f.name.as_bytes()) == Known::Connection)
+        .flat_map(|f| elements(f.value))
+        .any(|option| option.eq_ignore_ascii_case(name))
+}
+
+/// Reads a `Content-Length` value: digits only, no sign, no list, no overflow
+/// (RFC 9110 8.6).
+pub fn content_length(value: &[u8]) -> Option<u64> {
+    if value.is_empty() {
+        return None;
+    }
+    value.iter().try_fold(0u64, |sum, &b| {
+        if !b.is_ascii_digit() {
+            return None;
+        }
+        sum.checked_mul(10)?.checked_add(u64::from(b - b'0'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        for (name, expected) in [
+            ("Host", Known::Host),
+            ("HOST", Known::Host),
+            ("content-LENGTH", Known::ContentLength),
+            ("Te", Known::HopByHop),
+            ("X-Forwarded-For", Known::Forwarding),
+            ("X-Forwarded-Fox", Known::Other),
+            ("", Known::Other),
+            ("Hosts", Known::Other),
+        ] {
+            assert_eq!(known(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_digits_only_f54_r30() {
+        assert_eq!(content_length(b"0"), Some(0));
+        assert_eq!(content_length(b"007"), Some(7));
+        assert_eq!(content_length(b"18446744073709551615"), Some(u64::MAX));
+        for bad in ["", "+5", "-1", "5 5", "0x5", "5,5", "5;a", " 5", "18446744073709551616", "1e2"] {
+            assert_eq!(content_length(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn options_are_split_at_commas() {
+        let mut options = ConnectionOptions::default();
+        options.add(b"Keep-Alive , x-hop,");
+        assert!(options.keep_alive && options.names_fields && !options.close);
+        options.add(b"CLOSE");
+        assert!(options.close);
+    }
+}

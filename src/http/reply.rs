@@ -1,0 +1,106 @@
+//! Answers that the gateway gives itself.
+
+use super::Version;
+use super::forward::{Answering, connection, number};
+
+/// An answer of our own.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply<'a> {
+    /// The status.
+    pub status: u16,
+    /// The media type of `body`.
+    pub content_type: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// Seconds after which another attempt makes sense (`Retry-After`).
+    pub retry_after: Option<u64>,
+}
+
+/// Appends a whole response to `out`; `to_head` leaves the body out.
+pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>, says: &Answering<'_>, to_head: bool) {
+    let mut digits = itoa::Buffer::new();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(digits.format(reply.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(reply.status).as_bytes());
+    out.extend_from_slice(b"\r\nDate: ");
+    out.extend_from_slice(says.date.as_bytes());
+    out.extend_from_slice(b"\r\nContent-Type: ");
+    out.extend_from_slice(reply.content_type.as_bytes());
+    out.extend_from_slice(b"\r\nCache-Control: no-store\r\n");
+    if let Some(seconds) = reply.retry_after {
+        number(out, b"Retry-After: ", seconds);
+    }
+    number(out, b"Content-Length: ", reply.body.len() as u64);
+    connection(out, says);
+    out.extend_from_slice(b"\r\n");
+    if !to_head {
+        out.extend_from_slice(reply.body);
+    }
+}
+
+/// Appends a small page that says what went wrong.
+pub fn write_error(
+    out: &mut Vec<u8>,
+    status: u16,
+    explanation: &str,
+    retry_after: Option<u64>,
+    says: &Answering<'_>,
+    to_head: bool,
+) {
+    let body = format!("{status} {}: {explanation}\n", reason(status));
+    let reply =
+        Reply { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes(), retry_after };
+    write(out, &reply, says, to_head);
+}
+
+/// A plain 503 for a client whose version is unknown, when nothing else works.
+pub fn last_resort(date: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let says = Answering { version: Version::Http11, keep_alive: false, date };
+    write_error(&mut out, 503, "the proxy had an internal error", Some(1), &says, false);
+    out
+}
+
+/// The reason phrase of a status that we send ourselves.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        405 => "Method Not Allowed",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_and_when_to_come_back() {
+        let mut out = Vec::new();
+        let says = Answering { version: Version::Http10, keep_alive: true, date: "D" };
+        write_error(&mut out, 503, "no backend is available", Some(7), &says, false);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 503 Service Unavailable\r\nDate: D\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             Cache-Control: no-store\r\nRetry-After: 7\r\nContent-Length: 49\r\nConnection: keep-alive\r\n\r\n\
+             503 Service Unavailable: no backend is available\n"
+        );
+    }
+
+    #[test]
+    fn head_gets_the_length_alone() {
+        let mut out = Vec::new();
+        let says = Answering { version: Version::Http11, keep_alive: true, date: "D" };
+        write_error(&mut out, 502, "x", None, &says, true);
+        assert!(out.ends_with(b"Content-Length: 19\r\n\r\n"), "{}", String::from_utf8_lossy(&out));
+    }
+}

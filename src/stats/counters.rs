@@ -1,0 +1,92 @@
+//! What is counted for each backend of each route.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Counters of one backend. They only grow, apart from `connections`.
+///
+/// Each stands on cache lines of its own: workers that use different backends
+/// do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct BackendCounters {
+    requests: AtomicU64,
+    classes: [AtomicU64; 5],
+    failures: AtomicU64,
+    connections: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl BackendCounters {
+    /// A request is handed to this backend (each attempt counts).
+    pub fn request(&self) {
+        self.requests.fetch_add(1, Relaxed);
+    }
+
+    /// A final response head came, with this status.
+    pub fn response(&self, status: u16) {
+        if let Some(class) = self.classes.get(usize::from(status / 100).wrapping_sub(1)) {
+            class.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An attempt failed: no connection, no proper answer, or not in time.
+    pub fn failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// A connection to the backend was opened.
+    pub fn connected(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    /// A connection to the backend was closed.
+    pub fn disconnected(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// Bytes moved: `sent` to the backend, `received` from it.
+    pub fn bytes(&self, sent: u64, received: u64) {
+        self.sent.fetch_add(sent, Relaxed);
+        self.received.fetch_add(received, Relaxed);
+    }
+
+    /// Requests handed to this backend.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Relaxed)
+    }
+
+    /// Responses by hundreds: `[1xx, 2xx, 3xx, 4xx, 5xx]`.
+    pub fn classes(&self) -> [u64; 5] {
+        [0, 1, 2, 3, 4].map(|i: usize| self.classes[i].load(Relaxed))
+    }
+
+    /// Failed attempts.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
+    }
+
+    /// Connections open now.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Relaxed)
+    }
+
+    /// Bytes sent to and received from the backend.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.sent.load(Relaxed), self.received.load(Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_fall_into_their_hundreds() {
+        let counters = BackendCounters::default();
+        for status in [200, 204, 301, 404, 599, 600, 99, 0] {
+            counters.response(status);
+        }
+        assert_eq!(counters.classes(), [0, 2, 1, 1, 1]);
+    }
+}

@@ -1,0 +1,118 @@
+//! The statistics as an HTML page. Every value from outside is escaped.
+
+use std::fmt::Write;
+
+use super::snapshot::{BackendRow, Snapshot};
+
+const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2em;color:#222}\
+table{border-collapse:collapse;margin:.5em 0 2em}\
+th,td{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}\
+th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
+.online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
+code{background:#f4f4f4;padding:0 .3em}";
+
+const HEADINGS: [&str; 14] = [
+    "server",
+    "state",
+    "weight",
+    "connections",
+    "active",
+    "requests",
+    "2xx",
+    "3xx",
+    "4xx",
+    "5xx",
+    "failures",
+    "offline count",
+    "next trial",
+    "last check",
+];
+
+/// The page.
+pub fn page(snapshot: &Snapshot) -> String {
+    let mut out = String::with_capacity(2048);
+    let _ = write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Proxy statistics</title>\
+         <style>{STYLE}</style></head><body>\n<h1>Proxy statistics</h1>\n\
+         <p>monkey-proxy-reverse {}, loaded {} ago. <a href=\"?format=json\">JSON</a></p>\n",
+        snapshot.version,
+        ago(snapshot.uptime)
+    );
+    for route in &snapshot.routes {
+        out.push_str("<h2>");
+        for pattern in &route.patterns {
+            let _ = write!(out, "<code>{}</code> ", escaped(pattern));
+        }
+        let _ = write!(out, "</h2>\n<p>{}, line {}</p>\n<table><tr>", escaped(&route.load_balancer), route.line);
+        for heading in HEADINGS {
+            let _ = write!(out, "<th>{heading}</th>");
+        }
+        out.push_str("</tr>\n");
+        for backend in &route.backends {
+            row(&mut out, backend);
+        }
+        out.push_str("</table>\n");
+    }
+    out.push_str("</body></html>\n");
+    out
+}
+
+fn row(out: &mut String, b: &BackendRow) {
+    let _ = write!(out, "<tr><td>{}</td><td class=\"{2}\">{2}</td><td>{1}</td>", escaped(&b.address), b.weight, b.state);
+    let numbers = [b.connections, u64::from(b.active), b.requests, b.status_2xx, b.status_3xx, b.status_4xx]
+        .into_iter()
+        .chain([b.status_5xx, b.failures, b.offline_count]);
+    for number in numbers {
+        let _ = write!(out, "<td>{number}</td>");
+    }
+    let trial = b.trial_in.map_or_else(|| "-".to_owned(), |s| format!("in {s} s"));
+    let check = b.last_check.map_or_else(|| "never".to_owned(), |s| format!("{} ago", ago(s)));
+    let _ = writeln!(out, "<td>{trial}</td><td>{check}</td></tr>");
+}
+
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::RouteRow;
+
+    #[test]
+    fn values_are_escaped() {
+        let snapshot = Snapshot {
+            version: "1",
+            uptime: 7300,
+            routes: vec![RouteRow {
+                line: 3,
+                patterns: vec!["<script>\"&'".into()],
+                load_balancer: "Round-Robin".into(),
+                backends: vec![],
+            }],
+        };
+        let page = page(&snapshot);
+        assert!(page.contains("<code>&lt;script&gt;&quot;&amp;&#39;</code>"), "{page}");
+        assert!(page.contains("loaded 2 h ago") && !page.contains("<script>"));
+    }
+}

@@ -1,0 +1,73 @@
+//! The statistics at one moment, as plain rows. Their JSON form is the schema
+//! that `StatisticsURL?format=json` promises.
+
+use serde::Serialize;
+
+/// Everything on one statistics page.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// The version of this plugin.
+    pub version: &'static str,
+    /// Seconds since the plugin was loaded.
+    pub uptime: u64,
+    /// The routes in file order.
+    pub routes: Vec<RouteRow>,
+}
+
+/// One `[PROXY_ENTRY]`.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteRow {
+    /// The line of its section in the configuration file.
+    pub line: usize,
+    /// Its patterns.
+    pub patterns: Vec<String>,
+    /// Its balancer, as the configuration spells it.
+    pub load_balancer: String,
+    /// Its backends in the order of `ServerList`.
+    pub backends: Vec<BackendRow>,
+}
+
+/// One backend of one route.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackendRow {
+    /// The address as configured.
+    pub address: String,
+    /// `online`, `offline` or `unresolved`.
+    pub state: &'static str,
+    /// How often it stands in `ServerList`.
+    pub weight: u32,
+    /// Connections open to it.
+    pub connections: u64,
+    /// Requests that it is working on.
+    pub active: u32,
+    /// Requests handed to it, every attempt counted.
+    pub requests: u64,
+    /// Its answers with a 2xx status.
+    pub status_2xx: u64,
+    /// Its answers with a 3xx status.
+    pub status_3xx: u64,
+    /// Its answers with a 4xx status.
+    pub status_4xx: u64,
+    /// Its answers with a 5xx status.
+    pub status_5xx: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// How often it went offline.
+    pub offline_count: u64,
+    /// Seconds until an offline backend gets its trial request.
+    pub trial_in: Option<u64>,
+    /// Seconds since the last verdict on it, good or bad.
+    pub last_check: Option<u64>,
+    /// Bytes sent to it.
+    pub bytes_sent: u64,
+    /// Bytes received from it.
+    pub bytes_received: u64,
+}
+
+impl Snapshot {
+    /// The snapshot as JSON.
+    pub fn to_json(&self) -> String {
+        // Numbers and strings alone: nothing here can fail to be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
