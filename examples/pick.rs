@@ -20,11 +20,7 @@ fn main() {
     for algorithm in Algorithm::ALL {
         let (all, share) = twenty(algorithm, None);
         let (some, share_of_some) = twenty(algorithm, Some(0));
-        println!(
-            "{:20}{all:23}{share:13}{some:23}{}",
-            format!("{algorithm:?}"),
-            share_of_some.trim_end()
-        );
+        println!("{:20}{all:23}{share:13}{some:23}{}", format!("{algorithm:?}"), share_of_some.trim_end());
     }
 }
 

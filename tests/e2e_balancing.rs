@@ -6,9 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use support::{
-    Backend, Client, Conf, Host, Kind, Next, conf::PAGE, eventually, for_each_host, vice,
-};
+use support::{Backend, Client, Conf, Host, Kind, Next, conf::PAGE, eventually, for_each_host, vice};
 
 const SOON: Duration = Duration::from_secs(2);
 
@@ -63,8 +61,7 @@ fn round_robin_is_even_over_many_connections_c19() {
     let [a, b, c] = three();
     for_each_host(|kind| {
         let host = with_balancer(kind, "Round-Robin", &[&a, &b, &c]);
-        let names: Vec<_> =
-            (0..30).map(|_| host.get("/app").expect(200).backend().to_owned()).collect();
+        let names: Vec<_> = (0..30).map(|_| host.get("/app").expect(200).backend().to_owned()).collect();
         assert!(counts(&names).values().all(|&n| n >= 6), "{names:?}");
     });
 }
@@ -119,10 +116,7 @@ fn source_hash_walks_on_when_its_server_is_gone_and_returns() {
     let [a, b, c] = three();
     let all = [&a, &b, &c];
     for_each_host(|kind| {
-        let conf = Conf::new()
-            .route("^/app", &all)
-            .with("LoadBalancer Source-Hash")
-            .with("OfflineTimeOut 1");
+        let conf = Conf::new().route("^/app", &all).with("LoadBalancer Source-Hash").with("OfflineTimeOut 1");
         let host = Host::start(kind, conf);
         let home = host.get("/app").expect(200).backend().to_owned();
         let server = all.iter().find(|server| server.name() == home).unwrap();
@@ -151,9 +145,8 @@ fn least_connections_avoids_the_busy_one() {
     let (a, b) = (Backend::start("a", hang_on_hang()), Backend::start("b", hang_on_hang()));
     for_each_host(|kind| {
         let host = with_balancer(kind, "Least-Connections", &[&a, &b]);
-        let hung = |server: &Backend| {
-            server.seen().iter().filter(|seen| seen.target.contains("hang")).count()
-        };
+        let hung =
+            |server: &Backend| server.seen().iter().filter(|seen| seen.target.contains("hang")).count();
         let before = (hung(&a), hung(&b));
         let mut hanging = host.client();
         hanging.send_request("GET", "/app/hang", "", b"");

@@ -176,8 +176,8 @@ fn every_status_is_relayed_with_reason_and_body_r46() {
         let host = Host::start(kind, Conf::new().route("^/", &[&a]));
         let mut client = host.client();
         for status in [
-            200, 201, 206, 299, 301, 302, 307, 308, 400, 401, 403, 404, 410, 418, 429, 451, 500,
-            501, 502, 503, 504, 507, 511, 599,
+            200, 201, 206, 299, 301, 302, 307, 308, 400, 401, 403, 404, 410, 418, 429, 451, 500, 501, 502,
+            503, 504, 507, 511, 599,
         ] {
             let response = client.get(&format!("/{status}")).expect(status);
             assert_eq!(response.reason, format!("Reason Of {status}"));
@@ -267,10 +267,7 @@ fn pieces_of_an_answer_are_put_together_r47() {
 fn a_first_piece_is_not_held_back_r49() {
     let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n".to_vec();
     let last = b"4\r\nlast\r\n0\r\n\r\n".to_vec();
-    let a = Backend::start(
-        "a",
-        vice::pieces(vec![head, last], Duration::from_millis(1500), Next::Again),
-    );
+    let a = Backend::start("a", vice::pieces(vec![head, last], Duration::from_millis(1500), Next::Again));
     for_each_host(|kind| {
         let host = app(kind, &a);
         let mut client = host.client();

@@ -7,8 +7,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use support::{
-    Backend, Conf, End, Host, Kind, Next, assert_bytes, black_hole::BlackHole, eventually,
-    for_each_host, pattern, vice,
+    Backend, Conf, End, Host, Kind, Next, assert_bytes, black_hole::BlackHole, eventually, for_each_host,
+    pattern, vice,
 };
 
 fn app(kind: Kind, a: &Backend) -> Host {
@@ -43,9 +43,7 @@ fn three_hundred_kilobytes_without_a_line_end_are_502_r41() {
 
 #[test]
 fn impossible_status_lines_are_502_r1() {
-    for line in
-        ["HTTP/1.1 20 OK", "HTTP/1.1 2000", "HTTP/1.1 abc", "ICY 200 OK", "HTTPS/1.1 200 OK"]
-    {
+    for line in ["HTTP/1.1 20 OK", "HTTP/1.1 2000", "HTTP/1.1 abc", "ICY 200 OK", "HTTPS/1.1 200 OK"] {
         let answer = format!("{line}\r\nContent-Length: 2\r\n\r\nok");
         is_502(&Backend::start("a", vice::raw(answer, Next::Close)));
     }
@@ -141,8 +139,7 @@ fn a_black_hole_gives_way_to_the_next_server_c10() {
 fn nothing_but_black_holes_is_5xx_soon_c10() {
     let hole = BlackHole::new();
     for_each_host(|kind| {
-        let conf =
-            Conf::new().route_to("^/app", &hole.addr().to_string()).with("ConnectTimeOut 300ms");
+        let conf = Conf::new().route_to("^/app", &hole.addr().to_string()).with("ConnectTimeOut 300ms");
         let host = Host::start(kind, conf);
         let begun = Instant::now();
         let response = host.get("/app");

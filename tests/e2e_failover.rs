@@ -18,22 +18,13 @@ fn three() -> [Backend; 3] {
 
 #[test]
 fn one_dead_server_of_three_costs_nobody_an_answer_c20() {
-    let (a, b, c) = (
-        Backend::start("a", vice::echo()),
-        Backend::refuses("b"),
-        Backend::start("c", vice::echo()),
-    );
+    let (a, b, c) =
+        (Backend::start("a", vice::echo()), Backend::refuses("b"), Backend::start("c", vice::echo()));
     for_each_host(|kind| {
-        for balancer in [
-            "Naive",
-            "First-Alive",
-            "Round-Robin",
-            "Locking-Round-Robin",
-            "Least-Connections",
-            "Source-Hash",
-        ] {
-            let conf =
-                Conf::new().route("^/app", &[&b, &a, &c]).with(&format!("LoadBalancer {balancer}"));
+        for balancer in
+            ["Naive", "First-Alive", "Round-Robin", "Locking-Round-Robin", "Least-Connections", "Source-Hash"]
+        {
+            let conf = Conf::new().route("^/app", &[&b, &a, &c]).with(&format!("LoadBalancer {balancer}"));
             let host = Host::start(kind, conf);
             let mut kept = host.client();
             for _ in 0..30 {
@@ -150,10 +141,8 @@ fn all_dead_is_said_at_once_and_recovery_needs_no_restart() {
 fn a_server_that_is_back_is_used_again_c20() {
     for_each_host(|kind| {
         let [a, b, _] = three();
-        let conf = Conf::new()
-            .route("^/app", &[&a, &b])
-            .with("LoadBalancer First-Alive")
-            .with("OfflineTimeOut 1");
+        let conf =
+            Conf::new().route("^/app", &[&a, &b]).with("LoadBalancer First-Alive").with("OfflineTimeOut 1");
         let host = Host::start(kind, conf);
         assert_eq!(host.get("/app").expect(200).backend(), "a");
         a.stop();
@@ -170,8 +159,7 @@ fn a_server_that_is_back_is_used_again_c20() {
 #[test]
 fn an_offline_server_is_tried_by_few_requests() {
     for_each_host(|kind| {
-        let (a, b) =
-            (Backend::start("a", vice::accepts_and_closes()), Backend::start("b", vice::echo()));
+        let (a, b) = (Backend::start("a", vice::accepts_and_closes()), Backend::start("b", vice::echo()));
         let conf = Conf::new()
             .route("^/app", &[&a, &b])
             .with("LoadBalancer First-Alive")
@@ -330,9 +318,7 @@ fn failing_requests_that_are_the_clients_fault_cost_no_health_c16b() {
         let host = Host::start(kind, conf);
         for _ in 0..6 {
             let mut client = host.client();
-            client.send(
-                "GET /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            );
+            client.send("GET /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
             let _ = client.read_all(Duration::from_secs(2));
         }
         host.get("/app").expect(200);

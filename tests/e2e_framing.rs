@@ -6,9 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{
-    Backend, Conf, End, Framing, Host, Kind, Next, assert_bytes, for_each_host, pattern, vice,
-};
+use support::{Backend, Conf, End, Framing, Host, Kind, Next, assert_bytes, for_each_host, pattern, vice};
 
 const LEN: usize = 200_000;
 
@@ -26,8 +24,7 @@ fn a_chunked_answer_arrives_whole_and_in_step_r17_r23() {
             let response = client.get("/app").expect(200);
             assert_bytes(&response.body, &pattern(LEN));
             assert!(response.all("X-Trailer").is_empty(), "R23: merged into the head");
-            let framings =
-                ["Transfer-Encoding", "Content-Length"].map(|name| response.all(name).len());
+            let framings = ["Transfer-Encoding", "Content-Length"].map(|name| response.all(name).len());
             assert!(framings.iter().sum::<usize>() <= 1, "{response:?}");
         }
         client.get("/page.html").expect(200);
@@ -124,10 +121,7 @@ fn a_reset_in_a_body_that_the_close_ends_is_a_cut_r24c() {
     );
     for_each_host(|kind| {
         let response = app(kind, &a).client().get("/app");
-        assert!(
-            matches!(response.end, End::Truncated | End::Reset),
-            "a cut looks like an end: {response:?}"
-        );
+        assert!(matches!(response.end, End::Truncated | End::Reset), "a cut looks like an end: {response:?}");
     });
 }
 
@@ -264,9 +258,8 @@ fn answers_with_a_dubious_length_are_refused_r30_r31_r32() {
 #[test]
 fn bad_chunk_sizes_never_look_complete_r19() {
     for size in ["g", "-5", "+5", "0x5", "", "0_5", "fffffffffffffffff", "8000000000000000"] {
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n"
-        );
+        let answer =
+            format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n");
         let a = Backend::start("a", vice::raw(answer, Next::Close));
         for_each_host(|kind| {
             let mut client = app(kind, &a).client();

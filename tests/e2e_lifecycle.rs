@@ -12,20 +12,19 @@ use std::{
 };
 
 use support::{
-    Backend, Conf, Host, Kind, Next, Setup, assert_bytes, build, conf::PAGE, for_each_host,
-    harness_only, host::has_asan, pattern, vice,
+    Backend, Conf, Host, Kind, Next, Setup, assert_bytes, build, conf::PAGE, for_each_host, harness_only,
+    host::has_asan, pattern, vice,
 };
 
 #[test]
 fn exactly_the_promised_symbols_are_exported() {
-    let output =
-        match Command::new("nm").args(["-D", "--defined-only"]).arg(build::plugin()).output() {
-            Ok(output) => output,
-            Err(error) => {
-                eprintln!("skipped: nm: {error}");
-                return;
-            }
-        };
+    let output = match Command::new("nm").args(["-D", "--defined-only"]).arg(build::plugin()).output() {
+        Ok(output) => output,
+        Err(error) => {
+            eprintln!("skipped: nm: {error}");
+            return;
+        }
+    };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let mut names: Vec<_> = text.lines().filter_map(|line| line.split(' ').next_back()).collect();
@@ -261,10 +260,7 @@ fn a_mixed_load_leaves_the_sanitizer_silent() {
                     let mut client = host.client();
                     for n in 0..20 {
                         let target = format!("/a/{id}/{n}");
-                        assert_eq!(
-                            client.get(&target).expect(200).text(),
-                            format!("GET {target}\n")
-                        );
+                        assert_eq!(client.get(&target).expect(200).text(), format!("GET {target}\n"));
                         assert_bytes(&client.get("/b").expect(200).body, &pattern(100_000));
                         client.get("/page.html").expect(200);
                         if n % 5 == id % 5 {

@@ -11,8 +11,8 @@ use std::{
 };
 
 use support::{
-    Backend, Client, Conf, End, Host, Kind, Setup, assert_bytes, eventually, for_each_host,
-    harness_only, host::expect_quiet, pattern, vice, within,
+    Backend, Client, Conf, End, Host, Kind, Setup, assert_bytes, eventually, for_each_host, harness_only,
+    host::expect_quiet, pattern, vice, within,
 };
 
 const SOON: Duration = Duration::from_secs(2);
@@ -212,11 +212,8 @@ fn for_harness_variant(name: &str, value: &str) {
     let c = Backend::start("c", vice::until_close(100_000));
     let d = Backend::start("d", vice::echo());
     harness_only(|kind| {
-        let conf = Conf::new()
-            .route("^/a", &[&a])
-            .route("^/b", &[&b])
-            .route("^/c", &[&c])
-            .route("^/d", &[&d]);
+        let conf =
+            Conf::new().route("^/a", &[&a]).route("^/b", &[&b]).route("^/c", &[&c]).route("^/d", &[&d]);
         let host = Setup::new(kind, conf).env(name, value).start();
         let mut client = host.client();
         for _ in 0..3 {

@@ -28,12 +28,7 @@ fn refused(host: &Host, a: &Backend, bytes: &str) {
     // A close with unread bytes is a reset, which may overtake the answer.
     let said = status.starts_with('4') || status.starts_with('5');
     assert!(said || (end == End::Reset && answer.is_empty()), "{bytes:?} got {answer:?}");
-    assert_eq!(
-        a.received(),
-        before,
-        "the backend got something of {bytes:?}: {:?}",
-        a.seen().last()
-    );
+    assert_eq!(a.received(), before, "the backend got something of {bytes:?}: {:?}", a.seen().last());
 }
 
 /// Sends it: whatever is answered, the backend saw only requests that the proxy made.
@@ -121,9 +116,7 @@ fn odd_codings_are_refused_h11_s2() {
             refused(
                 &host,
                 &a,
-                &format!(
-                    "POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n{line}\r\n\r\n0\r\n\r\n"
-                ),
+                &format!("POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n{line}\r\n\r\n0\r\n\r\n"),
             );
         }
     });
@@ -170,11 +163,7 @@ fn dubious_field_lines_are_refused_f39_f40_f42_f43_h2_h5() {
             "X-A: a\0b",
             "X A: v",
         ] {
-            refused(
-                &host,
-                &a,
-                &format!("GET /app HTTP/1.1\r\nHost: h\r\n{lines}\r\nX-Z: z\r\n\r\n"),
-            );
+            refused(&host, &a, &format!("GET /app HTTP/1.1\r\nHost: h\r\n{lines}\r\nX-Z: z\r\n\r\n"));
         }
     });
 }
@@ -216,9 +205,7 @@ fn a_body_on_other_methods_goes_whole_or_not_at_all_f19() {
         for method in ["GET", "DELETE", "OPTIONS", "PATCH", "PROPFIND"] {
             let before = a.received();
             let mut client = host.client();
-            client.send(format!(
-                "{method} /app HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789"
-            ));
+            client.send(format!("{method} /app HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789"));
             let response = client.try_read(method);
             match response {
                 Ok(response) if response.status == 200 => {
@@ -258,8 +245,7 @@ fn pipelined_requests_on_a_used_connection_are_answered_in_order_or_closed_f50()
         let host = app(kind, &a);
         let mut client = host.client();
         client.get("/app/warm").expect(200);
-        let many: String =
-            (0..5).map(|i| format!("GET /app/{i} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
+        let many: String = (0..5).map(|i| format!("GET /app/{i} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
         client.send(many);
         let mut answered = 0;
         while let Ok(response) = client.try_read("GET") {

@@ -22,10 +22,8 @@ fn number(server: &Value, field: &str) -> u64 {
 #[test]
 fn counters_per_route_and_server_add_up() {
     for_each_host(|kind| {
-        let (a, b) = (
-            Backend::start("a", vice::status_by_target()),
-            Backend::start("b", vice::status_by_target()),
-        );
+        let (a, b) =
+            (Backend::start("a", vice::status_by_target()), Backend::start("b", vice::status_by_target()));
         let conf = Conf::new().with_statistics().route("^/both", &[&a, &b]).route("^/alone", &[&a]);
         let host = Host::start(kind, conf);
         let mut client = host.client();
@@ -38,13 +36,11 @@ fn counters_per_route_and_server_add_up() {
             }
         }
         let statistics = host.statistics();
-        let (first, second) =
-            (server(&statistics, 0, &a.address()), server(&statistics, 0, &b.address()));
+        let (first, second) = (server(&statistics, 0, &a.address()), server(&statistics, 0, &b.address()));
         assert_eq!((number(first, "requests"), number(second, "requests")), (3, 3));
         assert_eq!((number(first, "status_2xx"), number(second, "status_2xx")), (3, 3));
         let alone = server(&statistics, 1, &a.address());
-        let fields =
-            ["requests", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "failures"];
+        let fields = ["requests", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "failures"];
         assert_eq!(fields.map(|field| number(alone, field)), [10, 4, 3, 2, 1, 0]);
         assert_eq!(alone["state"], "online");
         assert_eq!(number(alone, "offline_count"), 0);

@@ -209,13 +209,7 @@ impl fmt::Debug for Backend {
     }
 }
 
-fn accept_all(
-    listener: &OwnedFd,
-    name: &str,
-    shared: &Arc<Shared>,
-    stopping: &Arc<AtomicBool>,
-    vice: &Vice,
-) {
+fn accept_all(listener: &OwnedFd, name: &str, shared: &Arc<Shared>, stopping: &Arc<AtomicBool>, vice: &Vice) {
     loop {
         let Ok(stream) = sockets::accept(listener) else { continue };
         if stopping.load(SeqCst) {

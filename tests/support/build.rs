@@ -51,8 +51,7 @@ fn build_harness(flavour: Flavour) -> Option<PathBuf> {
         }
     }
     let (sources, hash) = sources(&flags, &compiler);
-    let name =
-        format!("harness-{}-{hash:016x}", if flavour == Flavour::Asan { "asan" } else { "15" });
+    let name = format!("harness-{}-{hash:016x}", if flavour == Flavour::Asan { "asan" } else { "15" });
     let binary = profile_dir().join(&name);
     if binary.exists() {
         return Some(binary);
@@ -92,8 +91,7 @@ fn sources(flags: &[&str], compiler: &str) -> (Vec<PathBuf>, u64) {
 
 fn listed(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut files: Vec<_> =
-        entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     files.sort();
     files
 }
@@ -110,12 +108,8 @@ fn has_asan(compiler: &str) -> bool {
         let source = dir.path().join("empty.c");
         fs::write(&source, "int main(void) { return 0; }\n").unwrap();
         let binary = dir.path().join("empty");
-        let compiled = Command::new(compiler)
-            .arg("-fsanitize=address")
-            .arg(&source)
-            .arg("-o")
-            .arg(&binary)
-            .output();
+        let compiled =
+            Command::new(compiler).arg("-fsanitize=address").arg(&source).arg("-o").arg(&binary).output();
         compiled.is_ok_and(|output| output.status.success())
             && Command::new(&binary).status().is_ok_and(|status| status.success())
     })

@@ -350,11 +350,7 @@ impl Response {
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
-        write!(
-            f,
-            "{} {} {} ({:?}, {:?}, ",
-            self.version, self.status, self.reason, self.framing, self.end
-        )?;
+        write!(f, "{} {} {} ({:?}, {:?}, ", self.version, self.status, self.reason, self.framing, self.end)?;
         write!(f, "{} body bytes)\n{:#?}\n{body:?}", self.body.len(), self.headers)
     }
 }

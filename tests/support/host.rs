@@ -210,12 +210,7 @@ impl Host {
         Setup::new(kind, proxy_conf).start()
     }
 
-    fn new(
-        mut child: Child,
-        setup: &Setup,
-        root: tempfile::TempDir,
-        port: Option<Reserved>,
-    ) -> Host {
+    fn new(mut child: Child, setup: &Setup, root: tempfile::TempDir, port: Option<Reserved>) -> Host {
         let output = Arc::new(Mutex::new(String::new()));
         let stdout = collect(child.stdout.take().unwrap(), &output);
         let stderr = collect(child.stderr.take().unwrap(), &output);
@@ -374,11 +369,7 @@ impl Drop for Host {
         if thread::panicking() {
             let from = output.len().saturating_sub(4000);
             let from = (from..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(0);
-            eprintln!(
-                "the host ({:?}, died by itself: {died:?}) printed:\n{}",
-                self.kind,
-                &output[from..]
-            );
+            eprintln!("the host ({:?}, died by itself: {died:?}) printed:\n{}", self.kind, &output[from..]);
             return;
         }
         if let Some(status) = died {

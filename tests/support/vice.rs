@@ -26,9 +26,7 @@ pub fn custom(act: impl Fn(&mut Conn) -> io::Result<Next> + Send + Sync + 'stati
 }
 
 /// A request is read whole, then `act` answers it.
-pub fn answering(
-    act: impl Fn(&mut Conn, &Seen) -> io::Result<Next> + Send + Sync + 'static,
-) -> Vice {
+pub fn answering(act: impl Fn(&mut Conn, &Seen) -> io::Result<Next> + Send + Sync + 'static) -> Vice {
     Arc::new(move |conn| match conn.request()? {
         Some(seen) => act(conn, &seen),
         None => Ok(Next::Close),
