@@ -10,7 +10,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 
 use serde_json::Value;
 use support::{
@@ -32,6 +32,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         None => {
             println!("Ctrl-C ends it.");
+            let _cleaner = clean_up_after(&host);
             if host.wait().success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Some("--once") => once(host, &backends),
@@ -70,6 +71,18 @@ fn greeting() -> vice::Vice {
         conn.send(&bytes)?;
         Ok(if seen.keeps_alive() { Next::Again } else { Next::Close })
     })
+}
+
+/// Ctrl-C ends this program without a drop: when its end of the pipe closes, a shell that
+/// ignores Ctrl-C stops the host, if it is still there, and removes the folder.
+fn clean_up_after(host: &Host) -> std::io::Result<Child> {
+    let script = "trap '' INT; cat; kill -TERM \"$0\" 2>/dev/null; rm -rf \"$1\"";
+    Command::new("sh")
+        .args(["-c", script, &host.pid().to_string()])
+        .arg(host.root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
 }
 
 /// Shows by itself what a visitor would see; fails when any request fails.
