@@ -70,6 +70,17 @@ int conn_register(int fd, bool accepted)
     return 0;
 }
 
+/* once a second: a client descriptor that a plugin closed would else show only when its number comes back */
+void conn_sweep(void)
+{
+    FOREACH(it, &W->conns) {
+        struct hconn *conn = ENTRY(it, struct hconn, all);
+        if (inode_of(conn->fd) != conn->inode) {
+            violation("close-of-client-fd-by-plugin", "fd %d is no longer the client's socket", conn->fd);
+        }
+    }
+}
+
 static void conn_set_processing(struct hconn *conn)
 {
     if (conn->status == CONN_PENDING) {

@@ -180,6 +180,7 @@ int conn_read(int fd);
 int conn_write(int fd);
 int conn_close(int fd);
 void conn_check_timeouts(void);
+void conn_sweep(void);
 void conn_status_public(struct hconn *conn);
 struct hsession *session_get(int fd);
 void session_remove(int fd);

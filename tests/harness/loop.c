@@ -159,7 +159,7 @@ static void one_event(const struct epoll_event *ev)
 static void loop_run(void)
 {
     struct epoll_event *batch = calloc((size_t)W->max_events, sizeof *batch);
-    time_t next_check = clock_now() + H.config.timeout;
+    time_t next_check = clock_now() + H.config.timeout, swept = clock_now();
     W->node->initialized = 1;
     while (!atomic_load(&H.stop)) {
         int n = epoll_wait(W->epoll_fd, batch, W->max_events, WAIT_TIMEOUT_MS);
@@ -167,11 +167,16 @@ static void loop_run(void)
         for (int i = 0; i < n; i++) {
             one_event(&batch[i]);
         }
+        if (clock_now() != swept) {
+            conn_sweep();
+            swept = clock_now();
+        }
         if (clock_now() >= next_check) {
             conn_check_timeouts();
             next_check = clock_now() + H.config.timeout;
         }
     }
+    conn_sweep();
     free(batch);
 }
 

@@ -100,7 +100,9 @@ static void site_load(const char *path)
     }
     str_split_free(names);
     mem_free(line);
-    host->host_signature = str_dup(c->server_software.data);
+    /* the vhost's signature is the software text without the system's name */
+    char *text = c->server_software.data;
+    host->host_signature = c->hideversion ? str_dup("Monkey") : str_copy_substr(text, 0, (int)strcspn(text, " "));
     str_build(&host->header_host_signature.data, &len, "Server: %s", host->host_signature);
     host->header_host_signature.len = len;
     error_pages(host);
@@ -182,7 +184,7 @@ void setup_config(const char *dir, int port, int workers)
     c->transport = (char *)"http";
     c->transport_buffer_size = H.variant == V_156 ? CHUNK : 0;
     c->server_software = text_of(str_dup(c->hideversion ? "Monkey Server" : software()));
-    c->kernel_features = 7;
+    c->kernel_features = H.variant == V_156 ? 3 : 7; /* 1.5.6 does not find autocorking in new kernels */
     c->manual_tcp_cork = H.variant == V_156;
     c->scheduler_mode = 1;
     c->standard_port = 80;
