@@ -227,5 +227,7 @@ void api_free(void);
 void fake_tls_check(struct hconn *conn);
 void fake_tls_begin(struct hconn *conn);
 void cork(int fd, int on);
+void own_write_begin(sigset_t *before);
+void own_write_end(const sigset_t *before);
 
 #endif

@@ -200,7 +200,10 @@ int header_send(int fd, struct client_session *cs, struct session_request *sr)
     if (h->cgi == 0 || h->breakline == 1) {
         io[n++] = (struct iovec){(char *)"\r\n", 2};
     }
+    sigset_t before;
+    own_write_begin(&before);
     ssize_t sent = writev(fd, io, n); /* one attempt: partial writes and errors are not looked at */
+    own_write_end(&before);
     struct hconn *conn = W ? slot_of(fd)->conn : NULL;
     if (conn && sent > 0) {
         conn->sent_api += (unsigned long)sent;

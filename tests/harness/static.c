@@ -85,7 +85,10 @@ static const char *page_title(int status)
 static void send_all(int fd, const char *data, size_t len)
 {
     struct hconn *conn = W ? slot_of(fd)->conn : NULL;
+    sigset_t before;
+    own_write_begin(&before);
     ssize_t n = write(fd, data, len); /* one attempt, like the real one */
+    own_write_end(&before);
     if (conn && n > 0) {
         conn->sent_api += (unsigned long)n;
     }
@@ -154,8 +157,11 @@ int request_error(int status, struct client_session *cs, struct session_request 
 ssize_t send_file(struct client_session *cs, struct session_request *sr)
 {
     struct hconn *conn = W ? slot_of(cs->socket)->conn : NULL;
+    sigset_t before;
+    own_write_begin(&before);
     errno = 0;
     ssize_t n = sendfile(cs->socket, sr->fd_file, &sr->bytes_offset, (size_t)sr->bytes_to_send);
+    own_write_end(&before);
     if (n > 0) {
         sr->bytes_to_send -= n;
         if (conn) {
