@@ -262,7 +262,8 @@ fn bad_chunk_sizes_never_look_complete_r19() {
             format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\nhello\r\n0\r\n\r\n");
         let a = Backend::start("a", vice::raw(answer, Next::Close));
         for_each_host(|kind| {
-            let mut client = app(kind, &a).client();
+            let host = app(kind, &a);
+            let mut client = host.client();
             client.send_request("GET", "/app", "", b"");
             if let Ok(response) = client.try_read("GET") {
                 let bad = response.status == 502 || response.end != End::Complete;
