@@ -30,8 +30,7 @@ fn the_reference_lists_each_key_with_its_default() {
 #[test]
 fn the_reference_explains_each_key_and_no_other() {
     let reference = reference();
-    let headings: Vec<&str> =
-        reference.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let headings: Vec<&str> = reference.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(headings, names);
 }

@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sequence::weigh;
 use super::{
-    Algorithm, AnyBalancer, Ask, Backend, Balancer, CacheLine, Candidates, Flip, HealthPolicy,
-    InFlight,
+    Algorithm, AnyBalancer, Ask, Backend, Balancer, CacheLine, Candidates, Flip, HealthPolicy, InFlight,
 };
 
 /// Backends, their health and the algorithm. Shared by all workers; never locks except in
@@ -49,12 +48,7 @@ impl Cluster {
     /// the configuration; repetition is weight. An index that is not below `backends` is ignored,
     /// and a backend that the list does not name is never picked.
     #[must_use]
-    pub fn new(
-        algorithm: Algorithm,
-        list: &[usize],
-        backends: usize,
-        policy: HealthPolicy,
-    ) -> Cluster {
+    pub fn new(algorithm: Algorithm, list: &[usize], backends: usize, policy: HealthPolicy) -> Cluster {
         let list: Vec<usize> = list.iter().copied().filter(|&index| index < backends).collect();
         let members = weigh(&list);
         let mut weights = vec![0; backends];
@@ -146,8 +140,7 @@ impl Cluster {
     }
 
     fn claim_due_trial(&self, ask: &Ask<'_>) -> Option<usize> {
-        self.untried(ask)
-            .find(|&index| self.backend(index).health.claim_due_trial(ask.now_ms, self.policy))
+        self.untried(ask).find(|&index| self.backend(index).health.claim_due_trial(ask.now_ms, self.policy))
     }
 
     /// No untried backend is online: better a trial out of turn than an error of our own making.
@@ -190,8 +183,7 @@ struct View<'a> {
 
 impl Candidates for View<'_> {
     fn eligible(&self, index: usize) -> bool {
-        !self.ask.tried.contains(index)
-            && (self.all_online || self.cluster.backends[index].is_online())
+        !self.ask.tried.contains(index) && (self.all_online || self.cluster.backends[index].is_online())
     }
 
     fn in_flight(&self, index: usize) -> u32 {

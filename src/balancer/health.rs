@@ -123,12 +123,7 @@ impl Health {
     /// A failure takes an online backend offline if it is one too many. An offline backend stays
     /// offline; only a trial that failed when its time was over makes it wait once more. Failures
     /// of older requests say nothing new, and a forced trial that failed has cost no waiting.
-    pub(super) fn record_failure(
-        &self,
-        trial: bool,
-        now_ms: u64,
-        policy: HealthPolicy,
-    ) -> Option<Flip> {
+    pub(super) fn record_failure(&self, trial: bool, now_ms: u64, policy: HealthPolicy) -> Option<Flip> {
         self.last_check.set(now_ms);
         let until_ms = now_ms.saturating_add(policy.offline_ms).clamp(1, Word::LATEST_MS);
         let fail = |word: Word| {

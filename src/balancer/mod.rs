@@ -110,12 +110,8 @@ impl AnyBalancer {
             Algorithm::Naive => AnyBalancer::Naive(Naive::new(list)),
             Algorithm::FirstAlive => AnyBalancer::FirstAlive(FirstAlive::new(list)),
             Algorithm::RoundRobin => AnyBalancer::RoundRobin(RoundRobin::new(list)),
-            Algorithm::LockingRoundRobin => {
-                AnyBalancer::LockingRoundRobin(LockingRoundRobin::new(list))
-            }
-            Algorithm::LeastConnections => {
-                AnyBalancer::LeastConnections(LeastConnections::new(list))
-            }
+            Algorithm::LockingRoundRobin => AnyBalancer::LockingRoundRobin(LockingRoundRobin::new(list)),
+            Algorithm::LeastConnections => AnyBalancer::LeastConnections(LeastConnections::new(list)),
             Algorithm::SourceHash => AnyBalancer::SourceHash(SourceHash::new(list)),
         }
     }

@@ -58,8 +58,7 @@ mod tests {
         let numbers = ConnectionNumbers::new();
         let naive = Naive::new(&[0, 1, 2]);
         let tried = Tried::new();
-        let server_of =
-            |connection| naive.choose(&Ask { connection, ..plain(&tried) }, &Fake::default());
+        let server_of = |connection| naive.choose(&Ask { connection, ..plain(&tried) }, &Fake::default());
 
         let first = numbers.take();
         assert_eq!(server_of(first), Some(0));

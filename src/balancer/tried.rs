@@ -34,9 +34,7 @@ impl Tried {
     pub fn contains(&self, index: usize) -> bool {
         match index.checked_sub(NEAR) {
             None => self.near >> index & 1 == 1,
-            Some(far) => {
-                self.far.get(far / FAR_WORD).is_some_and(|word| word >> (far % FAR_WORD) & 1 == 1)
-            }
+            Some(far) => self.far.get(far / FAR_WORD).is_some_and(|word| word >> (far % FAR_WORD) & 1 == 1),
         }
     }
 

@@ -167,30 +167,20 @@ mod tests {
         for (text, message) in [
             ("http://a:80/x", "a server is an address, not a URL; write 'a:80'"),
             ("http://", "a server is an address, not a URL; write name:port"),
-            (
-                "HTTPS://a",
-                "connections to servers are not encrypted; write name:port of a plain HTTP port",
-            ),
+            ("HTTPS://a", "connections to servers are not encrypted; write name:port of a plain HTTP port"),
             ("a:80/app", "a server has no path; write 'a:80'"),
             ("::1", "an IPv6 address stands in brackets; write [::1] or [::1]:port"),
             ("[::1", "not an IPv6 address in brackets; write it as in [::1]:8080"),
             ("[127.0.0.1]:80", "not an IPv6 address in brackets; write it as in [::1]:8080"),
             ("[::1]80", "not a port; write a number from 1 to 65535 after the colon"),
-            (
-                "127.0.0.256",
-                "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080",
-            ),
-            (
-                "10.0.1:80",
-                "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080",
-            ),
+            ("127.0.0.256", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
+            ("10.0.1:80", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
             ("a:80,b:80", "servers are separated by blanks, not by commas; write a blank"),
             ("weight=3", "a server has no options; write it twice to double its weight"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
         }
-        for text in ["a:", "a:0", "a:65536", "a:http", "a:+80", "a:-1", "[::1]:0", "a:99999999999"]
-        {
+        for text in ["a:", "a:0", "a:65536", "a:http", "a:+80", "a:-1", "[::1]:0", "a:99999999999"] {
             assert_eq!(parse(text), Err(AddressError::Port), "{text}");
         }
         for text in ["", ":80", "-a", "a-", "a..b", "a#b", "ä:80", "a:80:90", &long_label] {

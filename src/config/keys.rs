@@ -88,9 +88,8 @@ pub enum Kind {
 /// The key with this name or alias; letter case, `-` and `_` make no difference.
 pub fn find(name: &str) -> Option<&'static Key> {
     let name = normalized(name);
-    KEYS.iter().find(|key| {
-        normalized(key.name) == name || key.alias.is_some_and(|alias| normalized(alias) == name)
-    })
+    KEYS.iter()
+        .find(|key| normalized(key.name) == name || key.alias.is_some_and(|alias| normalized(alias) == name))
 }
 
 /// All names, for a message.

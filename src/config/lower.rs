@@ -77,8 +77,7 @@ fn kind_of(section: &RawSection, problems: &mut Problems) -> SectionKind {
         return SectionKind::Entry;
     }
     let suggestion = closest(name, [DEFAULTS, ENTRY]);
-    let kind =
-        ErrorKind::UnknownSection { name: name.clone(), suggestion: suggestion.map(str::to_owned) };
+    let kind = ErrorKind::UnknownSection { name: name.clone(), suggestion: suggestion.map(str::to_owned) };
     problems.add(&section.span, kind);
     if suggestion == Some(ENTRY) { SectionKind::MaybeEntry } else { SectionKind::Other }
 }
@@ -173,9 +172,7 @@ impl Draft {
             KeyId::Match => return self.add_patterns(&span, value, problems),
             KeyId::ServerList => return self.add_servers(&span, value, problems),
             KeyId::LoadBalancer => return self.set_balancer(&span, text, problems),
-            KeyId::StatisticsUrl => {
-                store(&mut settings.statistics_url, kind.url_path(text).map(Some))
-            }
+            KeyId::StatisticsUrl => store(&mut settings.statistics_url, kind.url_path(text).map(Some)),
             KeyId::AttemptsCount => store(&mut settings.attempts_count, kind.number(text)),
             KeyId::OfflineTimeOut => store(&mut settings.offline_timeout, kind.time(text)),
             KeyId::RetryCount => store(&mut settings.retry_count, kind.number(text)),
@@ -185,9 +182,7 @@ impl Draft {
             KeyId::ReadTimeOut => store(&mut settings.read_timeout, kind.time_limit(text)),
             KeyId::ClientTimeOut => store(&mut settings.client_timeout, kind.time_limit(text)),
             KeyId::KeepAlive => store(&mut settings.keep_alive, kind.switch(text)),
-            KeyId::PoolSize => {
-                store(&mut settings.pool_size, kind.number(text).map(|size| size as usize))
-            }
+            KeyId::PoolSize => store(&mut settings.pool_size, kind.number(text).map(|size| size as usize)),
             KeyId::PoolIdleTimeOut => store(&mut settings.pool_idle_timeout, kind.time_limit(text)),
             KeyId::BufferSize => store(&mut settings.buffer_size, kind.size(text)),
         };
@@ -256,11 +251,8 @@ impl Draft {
 fn warn_of_shadows(entries: &[(Span, Draft)], problems: &mut Problems) {
     let mut first_with: HashMap<&str, &Span> = HashMap::new();
     for (span, draft) in entries {
-        let shadows: Vec<Option<&Span>> = draft
-            .patterns
-            .iter()
-            .map(|pattern| first_with.get(pattern.text.as_str()).copied())
-            .collect();
+        let shadows: Vec<Option<&Span>> =
+            draft.patterns.iter().map(|pattern| first_with.get(pattern.text.as_str()).copied()).collect();
         if let Some(&Some(first)) = shadows.first()
             && shadows.iter().all(|shadow| shadow.is_some_and(|s| s.order == first.order))
         {

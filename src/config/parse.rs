@@ -292,8 +292,7 @@ impl Parser<'_> {
 
     fn variable(&self, text: &str) -> Result<String, ErrorKind> {
         let bad = || ErrorKind::BadVariable { text: text.to_owned() };
-        let inner =
-            text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).ok_or_else(bad)?;
+        let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).ok_or_else(bad)?;
         let (name, default) = match inner.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (inner, None),

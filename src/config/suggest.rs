@@ -2,10 +2,7 @@
 
 /// The candidate nearest to `word`, if it is near enough to be meant. Letter case, `-` and
 /// `_` make no difference.
-pub(super) fn closest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = normalized(word);
     // A long word is near to nothing; don't spend time on it.
     if word.len() > 64 {
@@ -54,13 +51,9 @@ mod tests {
 
     #[test]
     fn counts_the_steps_between_words() {
-        for (a, b, steps) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("abc", "", 3),
-            ("abc", "acb", 1),
-            ("kitten", "sitting", 3),
-        ] {
+        for (a, b, steps) in
+            [("", "", 0), ("abc", "abc", 0), ("abc", "", 3), ("abc", "acb", 1), ("kitten", "sitting", 3)]
+        {
             assert_eq!(distance(a, b), steps, "{a} {b}");
             assert_eq!(distance(b, a), steps, "{b} {a}");
         }

@@ -50,8 +50,7 @@ fn patterns(entry: &ProxyEntry) -> Vec<&str> {
 
 #[test]
 fn a_small_file() {
-    let config =
-        good("[PROXY_ENTRY]\n    Match \\.php$ ^/app/\n    ServerList b:2 127.0.0.1 b:2\n");
+    let config = good("[PROXY_ENTRY]\n    Match \\.php$ ^/app/\n    ServerList b:2 127.0.0.1 b:2\n");
     assert!(config.warnings.is_empty());
     let entry = &config.entries[0];
     assert_eq!(entry.line, 1);
@@ -178,9 +177,7 @@ fn nothing_in_the_file() {
     for text in ["", "\n \r\n", "\u{feff}"] {
         assert_eq!(
             messages(text),
-            [
-                "p.conf: the file is empty; write at least one [PROXY_ENTRY] with Match and ServerList"
-            ]
+            ["p.conf: the file is empty; write at least one [PROXY_ENTRY] with Match and ServerList"]
         );
     }
     for text in ["# x\n", "[PROXY_DEFAULTS]\n ServerList a\n"] {
@@ -287,9 +284,7 @@ fn an_entry_without_its_essentials() {
 fn comments_behind_values() {
     assert_eq!(
         warnings("[PROXY_ENTRY]\n Match a#b #c\n ServerList a"),
-        [
-            "p.conf:2:12: '#' inside a value does not begin a comment; put the comment on a line of its own"
-        ]
+        ["p.conf:2:12: '#' inside a value does not begin a comment; put the comment on a line of its own"]
     );
     assert_eq!(
         messages_for(" PoolSize 3 # three"),
@@ -336,18 +331,12 @@ fn bad_values() {
             "LoadBalancer best one",
             "unknown load balancer 'best one'; write one of Naive, First-Alive, Round-Robin, Locking-Round-Robin, Least-Connections, Source-Hash",
         ),
-        (
-            "ServerList http://a:80/",
-            "server 'http://a:80/': a server is an address, not a URL; write 'a:80'",
-        ),
+        ("ServerList http://a:80/", "server 'http://a:80/': a server is an address, not a URL; write 'a:80'"),
         (
             "ServerList a:65536",
             "server 'a:65536': not a port; write a number from 1 to 65535 after the colon",
         ),
-        (
-            "ServerList a:0",
-            "server 'a:0': not a port; write a number from 1 to 65535 after the colon",
-        ),
+        ("ServerList a:0", "server 'a:0': not a port; write a number from 1 to 65535 after the colon"),
         (
             "Match (a",
             r"pattern '(a' is not usable: unclosed group; write a regular expression without look-around and back-references, and \ before a character that stands for itself",
@@ -407,10 +396,7 @@ fn values_in_messages_are_short_and_printable() {
 fn messages_are_bounded() {
     let found = messages_for(&"x\n".repeat(1000));
     assert_eq!(found.len(), 201);
-    assert_eq!(
-        found[200],
-        "p.conf: 800 further problems are not shown; correct the ones above first"
-    );
+    assert_eq!(found[200], "p.conf: 800 further problems are not shown; correct the ones above first");
 }
 
 #[test]
@@ -507,10 +493,7 @@ fn includes_are_bounded_in_number() {
     fs::write(folder.path().join("a"), "@INCLUDE b\n".repeat(257)).unwrap();
     fs::write(folder.path().join("b"), "# nothing\n").unwrap();
     let errors = load(&folder.path().join("a")).unwrap_err();
-    assert!(matches!(
-        errors.iter().next().unwrap().kind(),
-        ErrorKind::IncludeCount { limit: 256, .. }
-    ));
+    assert!(matches!(errors.iter().next().unwrap().kind(), ErrorKind::IncludeCount { limit: 256, .. }));
 }
 
 // --- Properties ------------------------------------------------------------------------
@@ -551,8 +534,7 @@ fn line() -> impl Strategy<Value = String> {
     prop_oneof![
         Just("[PROXY_ENTRY]".to_owned()),
         Just("[PROXY_DEFAULTS]".to_owned()),
-        (key, "[ \t]{0,2}", "[-a-z0-9.:/\\[\\]\\\\${}#=ä \t]{0,20}")
-            .prop_map(|(k, b, v)| k + &b + &v),
+        (key, "[ \t]{0,2}", "[-a-z0-9.:/\\[\\]\\\\${}#=ä \t]{0,20}").prop_map(|(k, b, v)| k + &b + &v),
         (prop::sample::select(KEYS), 0..3u8).prop_map(|(key, n)| match key.id {
             KeyId::Match => format!("{} a{n}", key.name),
             _ => format!("{} {}", key.name, key.example),

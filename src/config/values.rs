@@ -12,8 +12,7 @@ impl Kind {
             Kind::Balancer => "the name of a load balancer".to_owned(),
             Kind::Patterns => "regular expressions".to_owned(),
             Kind::UrlPath => {
-                "a path that begins with / and has no blank, ? or #, as in /proxy/statistics"
-                    .to_owned()
+                "a path that begins with / and has no blank, ? or #, as in /proxy/statistics".to_owned()
             }
             Kind::Switch => "on or off".to_owned(),
             Kind::Number { max } => format!("a whole number from 0 to {max}"),
@@ -107,8 +106,7 @@ mod tests {
         ] {
             assert_eq!(kind.time(text), Some(Duration::from_millis(milliseconds)), "{text}");
         }
-        for text in ["", "s", "-1", "+1", "1.5", "5 s", "1d", "3h", "7201", "99999999999999999999"]
-        {
+        for text in ["", "s", "-1", "+1", "1.5", "5 s", "1d", "3h", "7201", "99999999999999999999"] {
             assert_eq!(kind.time(text), None, "{text}");
         }
         assert_eq!(kind.time_limit("0ms"), Some(None));

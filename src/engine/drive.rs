@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::io::IoSlice;
 
+use super::Now;
 use super::host::{ClientKey, End, Host};
 use super::worker::Worker;
-use super::Now;
 
 /// Something that only the host can do.
 #[derive(Debug)]

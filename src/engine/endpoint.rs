@@ -24,7 +24,11 @@ enum Place {
     Unix(PathBuf),
     /// A name; its address is known once the resolver found it. The lock is
     /// held for a copy, never across I/O, and only when a connection is opened.
-    Named { host: String, port: u16, found: RwLock<Option<SocketAddr>> },
+    Named {
+        host: String,
+        port: u16,
+        found: RwLock<Option<SocketAddr>>,
+    },
 }
 
 impl Endpoint {
@@ -83,7 +87,10 @@ impl Endpoint {
         let address = match &self.place {
             Place::Fixed(address) => *address,
             Place::Named { found, .. } => (*found.read()).ok_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, format!("the name of {} has no address yet", self.label))
+                io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("the name of {} has no address yet", self.label),
+                )
             })?,
             Place::Unix(path) => return Ok(Socket::Unix(UnixStream::connect(path)?)),
         };

@@ -78,7 +78,10 @@ impl Failure {
     /// The status for the client.
     pub fn status(&self) -> u16 {
         match self {
-            Failure::ConnectTimeOut | Failure::SendTimeOut | Failure::HeaderTimeOut | Failure::ReadTimeOut => 504,
+            Failure::ConnectTimeOut
+            | Failure::SendTimeOut
+            | Failure::HeaderTimeOut
+            | Failure::ReadTimeOut => 504,
             _ => 502,
         }
     }

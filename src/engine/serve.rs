@@ -2,7 +2,6 @@
 //! retries, gives up. Everything here runs with the worker borrowed; what the
 //! host must do comes out as an [`Action`].
 
-
 use super::Now;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Exchange, Phase};
@@ -144,7 +143,13 @@ impl Worker {
     }
 
     /// An idle upstream that is still good.
-    fn take_idle(&mut self, endpoint: usize, key: ClientKey, idempotent: bool, now: Now) -> Option<Key<Upstream>> {
+    fn take_idle(
+        &mut self,
+        endpoint: usize,
+        key: ClientKey,
+        idempotent: bool,
+        now: Now,
+    ) -> Option<Key<Upstream>> {
         loop {
             let upstream = self.pool.take(endpoint)?;
             let Some(up) = self.upstreams.get_mut(upstream) else { continue };
@@ -213,7 +218,8 @@ impl Worker {
 
     fn send_request(&mut self, key: ClientKey, now: Now) -> Result<(), Failure> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(()) };
-        let (Phase::Asking { attempt, written, .. }, Some(order)) = (&mut exchange.phase, &exchange.order) else {
+        let (Phase::Asking { attempt, written, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
+        else {
             return Ok(());
         };
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(()) };
@@ -241,7 +247,8 @@ impl Worker {
     fn read_head(&mut self, key: ClientKey, now: Now) -> Result<Asked, Failure> {
         loop {
             let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Asked::Wait) };
-            let (Phase::Asking { attempt, head, .. }, Some(order)) = (&mut exchange.phase, &exchange.order) else {
+            let (Phase::Asking { attempt, head, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
+            else {
                 return Ok(Asked::Wait);
             };
             let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(Asked::Wait) };
@@ -277,14 +284,18 @@ impl Worker {
         let date = self.date(now).to_owned();
         let mut text = self.take_buffer();
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Some(Asked::Wait)) };
-        let Exchange { phase, order: Some(order), client, .. } = exchange else { return Ok(Some(Asked::Wait)) };
+        let Exchange { phase, order: Some(order), client, .. } = exchange else {
+            return Ok(Some(Asked::Wait));
+        };
         let Phase::Asking { attempt, written, head } = phase else { return Ok(Some(Asked::Wait)) };
 
         let mut from = 0;
         let (length, status, length_kind, backend_keeps, keep_alive) = loop {
             let mut room = response::storage();
             match response::parse(&self.scratch[from..filled], &mut room, client.to_head)? {
-                Parsed::Partial if filled - from >= MAX_RESPONSE_HEAD => return Err(BadResponse::TooLarge.into()),
+                Parsed::Partial if filled - from >= MAX_RESPONSE_HEAD => {
+                    return Err(BadResponse::TooLarge.into());
+                }
                 Parsed::Partial => {
                     head.clear();
                     head.extend_from_slice(&self.scratch[from..filled]);
@@ -303,7 +314,13 @@ impl Worker {
                     let keep_alive = client.keep_alive && delimited;
                     let says = Answering { version: client.version, keep_alive, date: &date };
                     forward::response_head(&mut text, &response, &says);
-                    break (from + length, response.status, response.body, response.keeps_alive(), keep_alive);
+                    break (
+                        from + length,
+                        response.status,
+                        response.body,
+                        response.keeps_alive(),
+                        keep_alive,
+                    );
                 }
             }
         };
@@ -340,7 +357,8 @@ impl Worker {
     fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         let exchange = self.exchanges.get_mut(key)?;
         let half_closed = exchange.client.half_closed;
-        let Exchange { phase: Phase::Relaying { attempt, body, reusable, .. }, order: Some(order), .. } = exchange
+        let Exchange { phase: Phase::Relaying { attempt, body, reusable, .. }, order: Some(order), .. } =
+            exchange
         else {
             return None;
         };
@@ -579,7 +597,8 @@ impl Worker {
 
     fn close_old_idle(&mut self, now: Now) {
         loop {
-            let old = self.pool.oldest().find(|&key| self.idle_until(key).is_some_and(|until| until <= now.ms));
+            let old =
+                self.pool.oldest().find(|&key| self.idle_until(key).is_some_and(|until| until <= now.ms));
             let Some(key) = old else { return };
             if let Some(upstream) = self.upstreams.remove(key) {
                 self.pool.remove(upstream.endpoint, key);
@@ -599,7 +618,8 @@ impl Worker {
 
     /// Lets go of an attempt without a verdict on the backend.
     fn abandon(&mut self, route: &Route, phase: Phase, now: Now) {
-        let (Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) = phase
+        let (Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) =
+            phase
         else {
             return;
         };
@@ -656,4 +676,3 @@ impl Upstream {
         self.route().settings.pool_idle_timeout
     }
 }
-

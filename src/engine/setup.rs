@@ -42,12 +42,12 @@ pub fn load(path: &Path) -> Result<Shared, SetupError> {
 /// [`BadPatterns`] when all patterns together are too large.
 pub fn build(config: &Config) -> Result<Shared, BadPatterns> {
     let mut endpoints = Endpoints::default();
-    let routes: Vec<Arc<Route>> = config.entries.iter().map(|entry| Arc::new(route(entry, &mut endpoints))).collect();
-    let patterns = config
-        .entries
-        .iter()
-        .enumerate()
-        .flat_map(|(index, entry)| entry.patterns.iter().map(move |pattern| (pattern.text.as_str(), index)));
+    let routes: Vec<Arc<Route>> =
+        config.entries.iter().map(|entry| Arc::new(route(entry, &mut endpoints))).collect();
+    let patterns =
+        config.entries.iter().enumerate().flat_map(|(index, entry)| {
+            entry.patterns.iter().map(move |pattern| (pattern.text.as_str(), index))
+        });
     let router = Router::new(patterns)?;
     let statistics = statistics_pages(&routes);
     Ok(Shared { router, routes, endpoints: endpoints.list, statistics, numbers: ConnectionNumbers::new() })

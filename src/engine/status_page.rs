@@ -37,9 +37,9 @@ fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
 fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> BackendRow {
     let endpoint = &shared.endpoints[route.endpoints[index]];
     let backend = route.cluster.backend(index);
-    let health = backend.health();
+    let health = backend.health(now.ms);
     let counters = &route.counters[index];
-    let online = health.is_online();
+    let online = backend.is_online();
     let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
     let (bytes_sent, bytes_received) = counters.traffic();
     BackendRow {
@@ -58,9 +58,9 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         status_4xx,
         status_5xx,
         failures: counters.failures(),
-        offline_count: health.offline_count(),
-        trial_in: (!online).then(|| health.offline_until_ms().saturating_sub(now.ms).div_ceil(1000)),
-        last_check: health.last_check_ms().map(|at| now.ms.saturating_sub(at) / 1000),
+        offline_count: health.offline_count,
+        trial_in: health.offline_until_ms.map(|at| at.saturating_sub(now.ms).div_ceil(1000)),
+        last_check: health.last_check_ms.map(|at| now.ms.saturating_sub(at) / 1000),
         bytes_sent,
         bytes_received,
     }

@@ -60,7 +60,13 @@ struct Counted {
 
 impl Upstream {
     /// Wraps a socket whose connect has been started, on behalf of `exchange`.
-    pub fn new(socket: Socket, endpoint: usize, route: &Arc<Route>, backend: usize, exchange: Key<Exchange>) -> Self {
+    pub fn new(
+        socket: Socket,
+        endpoint: usize,
+        route: &Arc<Route>,
+        backend: usize,
+        exchange: Key<Exchange>,
+    ) -> Self {
         route.counters[backend].connected();
         Upstream {
             socket,
@@ -71,6 +77,11 @@ impl Upstream {
             endpoint,
             counted: Counted { route: Arc::clone(route), backend },
         }
+    }
+
+    /// The route on whose behalf it was opened.
+    pub fn route(&self) -> &Route {
+        &self.counted.route
     }
 
     /// Watches the socket, for as long as it is open.

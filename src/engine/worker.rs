@@ -19,10 +19,10 @@ use super::timer::Timer;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
+use crate::http::Version;
 use crate::http::forward::{self, Answering, Forwarding};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
-use crate::http::Version;
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
@@ -186,7 +186,9 @@ impl Worker {
         };
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let (body, content_type) = status_page::render(&self.shared, page, query, now);
-        let keep = parts.may_keep_alive && !request.connection.close && head.map(<[u8]>::len) == Some(parts.bytes.len());
+        let keep = parts.may_keep_alive
+            && !request.connection.close
+            && head.map(<[u8]>::len) == Some(parts.bytes.len());
         let client = Client {
             fd: parts.fd,
             version: request.version,
@@ -200,7 +202,12 @@ impl Worker {
         let key = self.start(exchange, now);
         let reply = match request.method {
             "GET" | "HEAD" => Reply { status: 200, content_type, body: &body, retry_after: None },
-            _ => Reply { status: 405, content_type: "text/plain", body: b"only GET and HEAD\n", retry_after: None },
+            _ => Reply {
+                status: 405,
+                content_type: "text/plain",
+                body: b"only GET and HEAD\n",
+                retry_after: None,
+            },
         };
         self.reply(key, &reply, keep, now);
         key
@@ -212,6 +219,14 @@ impl Worker {
             self.unwatch_client(&exchange);
             self.discard(exchange, now);
         }
+    }
+
+    /// Drops every exchange and every connection.
+    pub fn clear(&mut self) {
+        self.exchanges = Slots::new();
+        self.upstreams = Slots::new();
+        self.pool = Pool::new(self.shared.endpoints.len());
+        self.runnable.clear();
     }
 
     /// Takes what the poll has to tell. Drive the worker afterwards.
@@ -282,7 +297,8 @@ impl Worker {
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
                     exchange.client.ready = false;
-                    let timeout = exchange.order.as_ref().and_then(|order| order.route.settings.client_timeout);
+                    let timeout =
+                        exchange.order.as_ref().and_then(|order| order.route.settings.client_timeout);
                     let mut rest = self.take_buffer();
                     bytes.rest_into(n, &mut rest);
                     if let Some(exchange) = self.exchanges.get_mut(client) {
@@ -313,7 +329,14 @@ impl Worker {
     }
 
     /// An error of our own.
-    pub(super) fn reply_error(&mut self, key: ClientKey, status: u16, why: &str, retry_after: Option<u64>, now: Now) {
+    pub(super) fn reply_error(
+        &mut self,
+        key: ClientKey,
+        status: u16,
+        why: &str,
+        retry_after: Option<u64>,
+        now: Now,
+    ) {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let keep_alive = exchange.client.keep_alive;
         let body = format!("{status} {}: {why}\n", reply::reason(status));
@@ -389,7 +412,11 @@ impl Worker {
             return;
         }
         let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(&mut SourceFd(&exchange.client.fd), Source::Client(key).into(), interest) {
+        match self.poll.registry().register(
+            &mut SourceFd(&exchange.client.fd),
+            Source::Client(key).into(),
+            interest,
+        ) {
             Ok(()) => exchange.client.watched = true,
             Err(error) => log::error!("a client cannot be watched: {error}"),
         }

@@ -44,7 +44,8 @@ pub fn page(snapshot: &Snapshot) -> String {
         for pattern in &route.patterns {
             let _ = write!(out, "<code>{}</code> ", escaped(pattern));
         }
-        let _ = write!(out, "</h2>\n<p>{}, line {}</p>\n<table><tr>", escaped(&route.load_balancer), route.line);
+        let _ =
+            write!(out, "</h2>\n<p>{}, line {}</p>\n<table><tr>", escaped(&route.load_balancer), route.line);
         for heading in HEADINGS {
             let _ = write!(out, "<th>{heading}</th>");
         }
@@ -59,7 +60,13 @@ pub fn page(snapshot: &Snapshot) -> String {
 }
 
 fn row(out: &mut String, b: &BackendRow) {
-    let _ = write!(out, "<tr><td>{}</td><td class=\"{2}\">{2}</td><td>{1}</td>", escaped(&b.address), b.weight, b.state);
+    let _ = write!(
+        out,
+        "<tr><td>{}</td><td class=\"{2}\">{2}</td><td>{1}</td>",
+        escaped(&b.address),
+        b.weight,
+        b.state
+    );
     let numbers = [b.connections, u64::from(b.active), b.requests, b.status_2xx, b.status_3xx, b.status_4xx]
         .into_iter()
         .chain([b.status_5xx, b.failures, b.offline_count]);

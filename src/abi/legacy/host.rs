@@ -1,0 +1,203 @@
+//! Monkey 1.5 as the engine's [`Host`].
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{CStr, c_int};
+use std::io::{self, IoSlice};
+
+use super::clients::{Clients, Seat, Serving};
+use super::raw::{LEVEL_TRIGGERED, MODE_WRITE, PluginApi};
+use crate::engine::{ClientKey, End, Fate, Host, Sent};
+
+/// The host of one worker thread.
+pub struct LegacyHost {
+    /// The server's table of functions; it lives as long as the process.
+    pub api: &'static PluginApi,
+    /// Client sockets carry plain bytes: no detour through the transport.
+    plain: bool,
+    /// The server speaks TLS to its clients.
+    pub secure: bool,
+    /// The clients of this worker.
+    pub clients: RefCell<Clients>,
+    /// The client whose Stage 30 is being run: it must not be ended in there.
+    pub in_stage: Cell<Option<ClientKey>>,
+    /// How the exchange of `in_stage` ended, if it did so at once.
+    pub ended_in_stage: Cell<Option<End>>,
+}
+
+impl LegacyHost {
+    /// The host of the calling worker thread.
+    pub fn new(api: &'static PluginApi) -> Self {
+        // SAFETY: the server fills the configuration before it starts workers
+        // and keeps it until it exits.
+        let config = unsafe { &*api.config };
+        LegacyHost {
+            api,
+            plain: text(config.transport_layer) == Some("liana"),
+            secure: text(config.transport) == Some("https"),
+            clients: RefCell::default(),
+            in_stage: Cell::new(None),
+            ended_in_stage: Cell::new(None),
+        }
+    }
+
+    /// Notes in the request what the server's logger and its keep-alive
+    /// decision look at.
+    pub fn note_end(&self, serving: Serving, end: End) {
+        // SAFETY: the request lives until it is ended or the client is gone;
+        // both empty the seat that `serving` came from.
+        let request = unsafe { &mut *serving.request.as_ptr() };
+        request.headers.status = c_int::from(loggable(end.status));
+        request.headers.content_length = i64::from(i32::try_from(end.body_bytes).unwrap_or(i32::MAX));
+        request.headers.sent = 1;
+        request.close_now = c_int::from(end.fate != Fate::KeepAlive);
+    }
+
+    /// Lets the server end the request of `fd`. The seat must be empty
+    /// already: the call may come back to us.
+    pub fn end_request(&self, fd: c_int) {
+        // SAFETY: called on the worker thread that owns the client; an unknown
+        // descriptor is answered with -1.
+        let _ = unsafe { (self.api.http_request_end)(fd) };
+    }
+
+    /// Changes what the server watches a client for.
+    pub fn watch(&self, fd: c_int, mode: c_int) {
+        // SAFETY: called on the worker thread that owns the client.
+        let _ = unsafe { (self.api.event_socket_change_mode)(fd, mode, LEVEL_TRIGGERED) };
+    }
+
+    fn send_plain(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        let sent = match bytes {
+            // SAFETY: the slice is valid for the call.
+            [one] => unsafe { libc::send(fd, one.as_ptr().cast(), one.len(), flags) },
+            many => {
+                // SAFETY: all-zero is a valid msghdr.
+                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+                // IoSlice has the layout of iovec by its documentation.
+                message.msg_iov = many.as_ptr().cast_mut().cast();
+                message.msg_iovlen = many.len() as _;
+                // SAFETY: the vector and what it points to are valid for the call, and only read.
+                unsafe { libc::sendmsg(fd, &raw const message, flags) }
+            }
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    fn send_through_transport(&self, fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut total = 0;
+        for slice in bytes {
+            // SAFETY: the slice is valid for the call; the descriptor is a client of this worker.
+            let sent = unsafe { (self.api.socket_send)(fd, slice.as_ptr().cast(), slice.len()) };
+            match usize::try_from(sent) {
+                Ok(n) => {
+                    total += n;
+                    if n < slice.len() {
+                        break;
+                    }
+                }
+                Err(_) if total > 0 => break,
+                Err(_) => return Err(io::Error::last_os_error()),
+            }
+        }
+        Ok(total)
+    }
+}
+
+impl Host for LegacyHost {
+    fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent {
+        let Some((fd, _)) = self.clients.borrow().serving(client) else { return Sent::Gone };
+        let result =
+            if self.plain { Self::send_plain(fd, bytes) } else { self.send_through_transport(fd, bytes) };
+        match result {
+            Ok(n) => Sent::Bytes(n),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Sent::Bytes(0)
+            }
+            Err(_) => Sent::Gone,
+        }
+    }
+
+    fn end(&self, client: ClientKey, end: End) {
+        if self.in_stage.get() == Some(client) {
+            self.ended_in_stage.set(Some(end));
+            return;
+        }
+        let Some((fd, serving)) = self.clients.borrow().serving(client) else { return };
+        self.note_end(serving, end);
+        match end.fate {
+            Fate::KeepAlive => {
+                self.clients.borrow_mut().set(fd, Seat::Empty);
+                self.end_request(fd);
+            }
+            Fate::Close | Fate::Abort => {
+                if end.fate == Fate::Abort {
+                    reset_on_close(fd);
+                }
+                self.clients.borrow_mut().set(fd, Seat::Closing);
+                self.watch(fd, MODE_WRITE);
+            }
+        }
+    }
+}
+
+/// Lets the close of `fd` be seen as a reset: a client that reads until the
+/// close would take a cut response for a whole one otherwise.
+pub fn reset_on_close(fd: c_int) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the option's value is valid for the call; a closed descriptor is an error, ignored.
+    let _ = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        )
+    };
+}
+
+/// The status to put into the server's log. Its logger writes through a wild
+/// pointer for one below 400 that is not in its table, so the nearest stands in.
+fn loggable(status: u16) -> u16 {
+    match status {
+        200..=206 | 300..=305 | 400.. => status,
+        307 => 302,
+        308 => 301,
+        306..=399 => 300,
+        _ => 200,
+    }
+}
+
+/// A C string of the server's configuration.
+fn text<'a>(pointer: *const std::ffi::c_char) -> Option<&'a str> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: the configuration's strings are NUL-terminated and live as long as the process.
+    unsafe { CStr::from_ptr(pointer) }.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_statuses_that_the_logger_knows_are_logged() {
+        for (status, logged) in [
+            (200, 200),
+            (207, 200),
+            (226, 200),
+            (299, 200),
+            (304, 304),
+            (306, 300),
+            (307, 302),
+            (308, 301),
+            (399, 300),
+            (499, 499),
+            (599, 599),
+        ] {
+            assert_eq!(loggable(status), logged);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A Monkey 1.5 request as the engine wants it: slices, cut where they end.
+
+use std::ffi::c_int;
+use std::os::fd::BorrowedFd;
+
+use super::clients::Peer;
+use super::raw::{ClientSession, MkPtr, PluginApi, SessionRequest};
+
+/// Borrowed views into a request, valid until it is ended.
+pub struct View<'a> {
+    /// From the request line on, with everything behind it in the buffer.
+    pub bytes: &'a [u8],
+    /// The decoded path.
+    pub path: &'a [u8],
+    /// Monkey's own decision, read before anything was changed.
+    pub may_keep_alive: bool,
+}
+
+/// Reads a request.
+///
+/// # Safety
+/// The pointers are those of Stage 30, and nothing of the request is changed
+/// while the view is used.
+pub unsafe fn view<'a>(
+    api: &PluginApi,
+    session: *const ClientSession,
+    request: *const SessionRequest,
+) -> View<'a> {
+    // SAFETY: by the contract of this function.
+    let (session, request) = unsafe { (&*session, &*request) };
+    // SAFETY: the configuration lives as long as the process.
+    let config = unsafe { &*api.config };
+
+    let list = &raw const session.request_list;
+    let first = session.request_list.next.cast_const();
+    let link = &raw const request.head;
+    let is_last = std::ptr::eq(request.head.next, list);
+
+    // The buffer's place in the session moved between versions; the first
+    // request begins where the buffer does, in all of them.
+    let length = if std::ptr::eq(first, link) {
+        session.body_length as usize
+    } else {
+        // A later one of a pipeline is cut behind its head and has no body.
+        request.body.len as usize + 4
+    };
+    // SAFETY: the buffer holds these bytes, and does not move while the request is processed.
+    let bytes = unsafe { slice(MkPtr { data: request.body.data, len: length as u64 }) };
+
+    // SAFETY: the path is a slice of the buffer or an allocation of the request.
+    let path = unsafe { slice(request.uri_processed) };
+
+    // As `mk_http_keepalive_check` decides, for the last request of the list.
+    // For HTTP/1.0 the flag itself says that the client asked for it.
+    let may_keep_alive = is_last
+        && config.keep_alive != 0
+        && request.keep_alive != 0
+        && request.close_now == 0
+        && request.protocol >= 10
+        && session.counter_connections < config.max_keep_alive_request;
+    View { bytes, path, may_keep_alive }
+}
+
+/// The address at the other end of a client's socket.
+pub fn peer(fd: c_int) -> Peer {
+    // SAFETY: the socket is open: it belongs to the request being processed.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    match rustix::net::getpeername(fd).ok().flatten().map(std::net::SocketAddr::try_from) {
+        Some(Ok(address)) => Peer::new(address.ip()),
+        // Gone already, or a Unix socket: RFC 7239 6 has this word for it.
+        _ => Peer { text: "unknown".into(), ..Peer::default() },
+    }
+}
+
+/// Whether Monkey waits for the whole body of a request with this method.
+pub fn body_awaited(method: &str) -> bool {
+    matches!(method, "POST" | "PUT")
+}
+
+/// # Safety
+/// `pointer` is null or leads to `len` bytes that stay for `'a`.
+unsafe fn slice<'a>(pointer: MkPtr) -> &'a [u8] {
+    if pointer.data.is_null() {
+        return &[];
+    }
+    // SAFETY: by the contract of this function.
+    unsafe { std::slice::from_raw_parts(pointer.data.cast(), pointer.len as usize) }
+}

@@ -1,0 +1,274 @@
+//! The calls of one worker thread, with the engine behind them.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::c_int;
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::clients::{Seat, Serving};
+use super::host::LegacyHost;
+use super::raw::{
+    ClientSession, LEVEL_TRIGGERED, MODE_READ, MODE_SLEEP, Plugin, RET_CLOSE_CONX, RET_CONTINUE, RET_END,
+    RET_NOT_ME, SessionRequest,
+};
+use super::{API, SHARED, request};
+use crate::abi::clock;
+use crate::abi::guard::guard;
+use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, drive};
+
+/// The engine and the host of one thread.
+struct Thread {
+    worker: RefCell<Worker>,
+    host: LegacyHost,
+}
+
+thread_local! {
+    static THREAD: OnceCell<Thread> = const { OnceCell::new() };
+    /// The descriptor of the worker's poll; -1 before the first request.
+    static POLL_FD: Cell<RawFd> = const { Cell::new(-1) };
+    /// A panic has left the worker in a state that is not to be trusted.
+    static POISONED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stage 30.
+///
+/// # Safety
+/// The pointers are those that Monkey passes to Stage 30.
+pub unsafe fn stage_30(
+    plugin: *mut Plugin,
+    session: *mut ClientSession,
+    request: *mut SessionRequest,
+) -> c_int {
+    let (Some(shared), Some(api)) = (SHARED.get(), API.get()) else { return RET_NOT_ME };
+    let (Some(session), Some(request)) = (NonNull::new(session), NonNull::new(request)) else {
+        return RET_NOT_ME;
+    };
+    // SAFETY: by the contract of this function; the view is gone before the request is changed.
+    let view = unsafe { request::view(api.0, session.as_ptr(), request.as_ptr()) };
+    if POISONED.get() {
+        return match shared.admit(view.path, &mut shared.match_scratch()) {
+            Verdict::NotMine => RET_NOT_ME,
+            // SAFETY: the request is valid during the stage.
+            Verdict::Statistics(_) | Verdict::Proxy(_) => unsafe { unavailable(request.as_ptr()) },
+        };
+    }
+    THREAD.with(|thread| {
+        let Some(thread) = born(thread, plugin, shared) else {
+            return match shared.admit(view.path, &mut shared.match_scratch()) {
+                Verdict::NotMine => RET_NOT_ME,
+                // SAFETY: the request is valid during the stage.
+                Verdict::Statistics(_) | Verdict::Proxy(_) => unsafe { unavailable(request.as_ptr()) },
+            };
+        };
+        let verdict = thread.worker.borrow_mut().admit(view.path);
+        if matches!(verdict, Verdict::NotMine) {
+            return RET_NOT_ME;
+        }
+        // SAFETY: the session is valid during the stage.
+        let fd = unsafe { session.as_ref() }.socket;
+        let now = clock::now();
+        let (peer, connection) = {
+            let mut clients = thread.host.clients.borrow_mut();
+            let connection = match &verdict {
+                Verdict::Proxy(route) if route.needs_connection_number() => {
+                    clients.number(fd, || shared.numbers.take())
+                }
+                _ => 0,
+            };
+            (clients.peer(fd, || request::peer(fd)), connection)
+        };
+        let parts = RequestParts {
+            bytes: view.bytes,
+            fd,
+            client: &peer.text,
+            source: &peer.bytes[..peer.len],
+            secure: thread.host.secure,
+            may_keep_alive: view.may_keep_alive,
+            body_awaited: request::body_awaited,
+            connection,
+        };
+        let key = match &verdict {
+            Verdict::Proxy(route) => thread.worker.borrow_mut().begin(route, &parts, now),
+            Verdict::Statistics(page) => thread.worker.borrow_mut().begin_statistics(*page, &parts, now),
+            Verdict::NotMine => return RET_NOT_ME,
+        };
+        let serving = Serving { key, session, request };
+        thread.host.clients.borrow_mut().set(fd, Seat::Serving(serving));
+        thread.host.in_stage.set(Some(key));
+        drive(&thread.worker, &thread.host, now);
+        thread.host.in_stage.set(None);
+        match thread.host.ended_in_stage.take() {
+            Some(end) => {
+                thread.host.clients.borrow_mut().set(fd, Seat::Empty);
+                if end.fate == Fate::Abort {
+                    super::host::reset_on_close(fd);
+                }
+                thread.host.note_end(serving, end);
+                RET_END
+            }
+            None => {
+                // The client sleeps: what it sends stays in the kernel until
+                // the answer is out. Left in WRITE mode, Monkey would run this
+                // request again and again.
+                thread.host.watch(fd, MODE_SLEEP);
+                // Should a version before 1.5.6 lose the client meanwhile, its
+                // session must not serve the next one (see `event_close`).
+                // SAFETY: the request stays valid until it is ended.
+                unsafe { (*request.as_ptr()).close_now = 1 };
+                RET_CONTINUE
+            }
+        }
+    })
+}
+
+/// Stage 50: the client is gone. Always answered with "not mine": other
+/// plugins want to know as well.
+pub fn client_gone(fd: c_int) -> bool {
+    with_thread(|thread| {
+        let mut clients = thread.host.clients.borrow_mut();
+        if let Some(number) = clients.forget(fd)
+            && let Some(shared) = SHARED.get()
+        {
+            shared.numbers.release(number);
+        }
+        match clients.seat(fd) {
+            Seat::Serving(serving) => {
+                clients.set(fd, Seat::Dropped);
+                drop(clients);
+                // Inside of a drive that is under way the worker is not borrowed either.
+                thread.worker.borrow_mut().client_gone(serving.key, clock::now());
+            }
+            Seat::Closing => {
+                clients.set(fd, Seat::Dropped);
+            }
+            Seat::Empty | Seat::Dropped => {}
+        }
+    });
+    false
+}
+
+/// A descriptor is readable; true if it is ours.
+pub fn event_read(fd: c_int) -> bool {
+    if fd == POLL_FD.get() {
+        with_thread(|thread| {
+            let now = clock::now();
+            thread.worker.borrow_mut().turn(now);
+            drive(&thread.worker, &thread.host, now);
+        });
+        return true;
+    }
+    in_service(fd)
+}
+
+/// A descriptor is writable; true if it is ours.
+pub fn event_write(fd: c_int) -> bool {
+    with_thread(|thread| {
+        let seat = thread.host.clients.borrow().seat(fd);
+        match seat {
+            Seat::Closing => {
+                thread.host.clients.borrow_mut().set(fd, Seat::Empty);
+                thread.host.end_request(fd);
+                true
+            }
+            Seat::Serving(_) => {
+                thread.host.watch(fd, MODE_SLEEP);
+                true
+            }
+            Seat::Empty | Seat::Dropped => false,
+        }
+    })
+    .unwrap_or(false)
+}
+
+/// A socket was closed. Before 1.5.6 Monkey keeps the session of a client that
+/// it drops in service, and the next client with the same number would get its
+/// answer: ending the request once more frees it. In 1.5.6 it is gone already.
+pub fn event_close(fd: c_int) -> bool {
+    with_thread(|thread| {
+        let seat = thread.host.clients.borrow().seat(fd);
+        if matches!(seat, Seat::Dropped) {
+            thread.host.clients.borrow_mut().set(fd, Seat::Empty);
+            thread.host.end_request(fd);
+        }
+    });
+    false
+}
+
+/// After a panic: nothing of this worker is used any more. Clients in service
+/// are cut off, later ones get a 503.
+pub fn poison() {
+    if POISONED.replace(true) {
+        return;
+    }
+    log::error!("this worker answers 503 to proxied requests from now on; restart the server");
+    let _ = guard(|| {
+        THREAD.with(|thread| {
+            let Some(thread) = thread.get() else { return };
+            let poll_fd = POLL_FD.replace(-1);
+            // SAFETY: our own descriptor, added by this thread. Nobody would
+            // drain it any more, and it would be reported for ever.
+            let _ = unsafe { (thread.host.api.event_del)(poll_fd) };
+            let fds = thread.host.clients.try_borrow().map(|clients| clients.in_service());
+            for fd in fds.unwrap_or_default() {
+                // SAFETY: a client in service is open. The kernel reports the
+                // hang-up, and Monkey closes it in a later pass.
+                let _ = unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+            }
+            if let Ok(mut worker) = thread.worker.try_borrow_mut() {
+                worker.clear();
+            }
+        });
+    });
+}
+
+/// The engine of this thread, made at its first request.
+fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut Plugin, shared: &Arc<Shared>) -> Option<&'a Thread> {
+    if let Some(thread) = thread.get() {
+        return Some(thread);
+    }
+    let host = LegacyHost::new(API.get()?.0);
+    let worker = match Worker::new(Arc::clone(shared)) {
+        Ok(worker) => worker,
+        Err(error) => {
+            log::error!("a worker cannot start: {error}");
+            return None;
+        }
+    };
+    let fd = worker.poll_fd();
+    // SAFETY: called on a worker thread; the descriptor stays open as long as the thread.
+    if unsafe { (host.api.event_add)(fd, MODE_READ, plugin, LEVEL_TRIGGERED) } < 0 {
+        log::error!("a worker cannot start: the server does not watch its poll");
+        return None;
+    }
+    POLL_FD.set(fd);
+    Some(thread.get_or_init(|| Thread { worker: RefCell::new(worker), host }))
+}
+
+/// Whether a client of ours is behind the descriptor.
+fn in_service(fd: c_int) -> bool {
+    with_thread(|thread| matches!(thread.host.clients.borrow().seat(fd), Seat::Serving(_) | Seat::Closing))
+        .unwrap_or(false)
+}
+
+fn with_thread<R>(body: impl FnOnce(&Thread) -> R) -> Option<R> {
+    if POISONED.get() {
+        return None;
+    }
+    THREAD.with(|thread| thread.get().map(body))
+}
+
+/// Lets Monkey answer 503 and close.
+///
+/// # Safety
+/// The request is valid.
+unsafe fn unavailable(request: *mut SessionRequest) -> c_int {
+    // SAFETY: by the contract of this function. The length keeps the client
+    // from waiting: Monkey has no page for this status.
+    unsafe {
+        (*request).headers.status = 503;
+        (*request).headers.content_length = 0;
+        (*request).close_now = 1;
+    }
+    RET_CLOSE_CONX
+}
