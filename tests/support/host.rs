@@ -1,0 +1,425 @@
+//! A running host with the plugin loaded: the C harness, or the real server that the
+//! environment variable `MONKEY_1_5` names.
+//!
+//! A host is killed and reaped when dropped, and dropping it panics when it died by itself,
+//! broke a host rule or upset a sanitizer, so no test has to look.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, Once},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use super::{
+    build::{self, Flavour},
+    client::{self, Client, Response},
+    conf::{STATISTICS, Tree},
+    sockets::{LOOPBACK, Reserved},
+    wait::{eventually, within},
+};
+
+/// Which program plays the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The C harness of `tests/harness`.
+    Harness,
+    /// The real server named by `MONKEY_1_5`.
+    Monkey15,
+}
+
+/// Runs a test on every host there is; says aloud when the real server is not named.
+pub fn for_each_host(test: impl Fn(Kind)) {
+    harness_only(&test);
+    if monkey().is_some() {
+        let _on = OnFailure("the real server");
+        test(Kind::Monkey15);
+    } else {
+        static SAY: Once = Once::new();
+        SAY.call_once(|| eprintln!("skipped: MONKEY_1_5 is not set"));
+    }
+}
+
+/// Runs a test that needs something that only the harness can do.
+pub fn harness_only(test: impl Fn(Kind)) {
+    let _on = OnFailure("the harness");
+    test(Kind::Harness);
+}
+
+/// Names the host when the test fails on it.
+struct OnFailure(&'static str);
+
+impl Drop for OnFailure {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("(this was on {})", self.0);
+        }
+    }
+}
+
+/// What a host is started with.
+pub struct Setup {
+    kind: Kind,
+    proxy_conf: String,
+    workers: usize,
+    args: Vec<OsString>,
+    envs: Vec<(String, String)>,
+    flavour: Flavour,
+    logger: bool,
+    server_lines: Vec<String>,
+    files: Vec<(String, Vec<u8>)>,
+    stop_limit: Duration,
+}
+
+impl Setup {
+    /// Two workers and this `proxy_reverse.conf`.
+    pub fn new(kind: Kind, proxy_conf: impl Into<String>) -> Setup {
+        Setup {
+            kind,
+            proxy_conf: proxy_conf.into(),
+            workers: 2,
+            args: Vec::new(),
+            envs: Vec::new(),
+            flavour: Flavour::Plain,
+            logger: false,
+            server_lines: Vec::new(),
+            files: Vec::new(),
+            stop_limit: Duration::from_secs(5),
+        }
+    }
+
+    /// How many worker threads.
+    pub fn workers(mut self, workers: usize) -> Setup {
+        self.workers = workers;
+        self
+    }
+
+    /// A further argument of the program.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Setup {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// A variable of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.envs.push((name.into(), value.into()));
+        self
+    }
+
+    /// The harness with AddressSanitizer and a clean exit that lets it look for leaks.
+    pub fn asan(mut self) -> Setup {
+        self.flavour = Flavour::Asan;
+        self.stop_limit = Duration::from_secs(20);
+        self.env("HARNESS_CLEAN_EXIT", "1")
+    }
+
+    /// The real server's own logger plugin too; the harness has none.
+    pub fn logger(mut self) -> Setup {
+        self.logger = true;
+        self
+    }
+
+    /// A further line of `[SERVER]` in `monkey.conf`.
+    pub fn server_line(mut self, line: &str) -> Setup {
+        self.server_lines.push(line.into());
+        self
+    }
+
+    /// A file of the document root.
+    pub fn file(mut self, name: &str, content: &[u8]) -> Setup {
+        self.files.push((name.into(), content.into()));
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn start(self) -> Host {
+        for _ in 0..5 {
+            if let Some(host) = self.try_start() {
+                return host;
+            }
+        }
+        panic!("no free port in five tries");
+    }
+
+    /// `None` when somebody took the port that was chosen.
+    fn try_start(&self) -> Option<Host> {
+        let root = tempfile::Builder::new().prefix("mpr-").tempdir().unwrap();
+        let plugin = build::plugin();
+        // The harness chooses its port itself; the real server cannot.
+        let port = match self.kind {
+            Kind::Harness => None,
+            Kind::Monkey15 => Some(Reserved::new(LOOPBACK).unwrap()),
+        };
+        let real = self.kind == Kind::Monkey15;
+        let conf = Tree {
+            transport: real.then(|| real_plugin("liana")),
+            logger: (real && self.logger).then(|| real_plugin("logger")),
+            plugin: &plugin,
+            proxy_conf: &self.proxy_conf,
+            port: port.as_ref().map_or(0, |port| port.addr().port()),
+            workers: self.workers,
+            server_lines: &self.server_lines,
+            files: &self.files,
+        };
+        let conf = conf.write(root.path()).unwrap();
+        let mut command = match self.kind {
+            Kind::Harness => {
+                let harness = build::harness(self.flavour).expect("ask has_asan() first");
+                let mut command = Command::new(harness);
+                command.args(["-p", "0", "-w", &self.workers.to_string()]);
+                command
+            }
+            Kind::Monkey15 => Command::new(monkey().expect("MONKEY_1_5")),
+        };
+        command.arg("-c").arg(&conf).args(&self.args);
+        command.envs(self.envs.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let host = Host::new(child, self, root, port);
+        host.wait_until_ready()
+    }
+}
+
+/// Whether this compiler can build the AddressSanitizer flavour; says so when not.
+pub fn has_asan() -> bool {
+    build::harness(Flavour::Asan).is_some()
+}
+
+/// A running host.
+pub struct Host {
+    /// Which program it is.
+    pub kind: Kind,
+    child: Child,
+    output: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+    root: tempfile::TempDir,
+    port: Option<Reserved>,
+    addr: SocketAddr,
+    stop_limit: Duration,
+    stopped: bool,
+}
+
+impl Host {
+    /// Starts one with two workers and this `proxy_reverse.conf`.
+    pub fn start(kind: Kind, proxy_conf: impl Into<String>) -> Host {
+        Setup::new(kind, proxy_conf).start()
+    }
+
+    fn new(mut child: Child, setup: &Setup, root: tempfile::TempDir, port: Option<Reserved>) -> Host {
+        let output = Arc::new(Mutex::new(String::new()));
+        let stdout = collect(child.stdout.take().unwrap(), &output);
+        let stderr = collect(child.stderr.take().unwrap(), &output);
+        Host {
+            kind: setup.kind,
+            child,
+            output,
+            readers: vec![stdout, stderr],
+            root,
+            addr: port.as_ref().map_or(LOOPBACK, Reserved::addr),
+            port,
+            stop_limit: setup.stop_limit,
+            stopped: false,
+        }
+    }
+
+    fn wait_until_ready(mut self) -> Option<Host> {
+        let limit = Duration::from_secs(10);
+        let mut died = false;
+        let ready = within(limit, || {
+            died = self.child.try_wait().unwrap().is_some();
+            died || self.is_listening()
+        });
+        if died || !ready {
+            self.stop_now();
+            let output = self.output();
+            let lost_port = output.contains("in use") || output.contains("cannot be used");
+            if self.kind == Kind::Monkey15 && lost_port {
+                return None;
+            }
+            panic!("the host did not start:\n{output}");
+        }
+        Some(self)
+    }
+
+    fn is_listening(&mut self) -> bool {
+        if self.kind == Kind::Monkey15 {
+            return Client::try_connect(self.addr).is_ok();
+        }
+        let output = self.output();
+        let line = output.lines().find_map(|line| line.strip_prefix("listening on "));
+        match line.and_then(|addr| addr.trim().parse().ok()) {
+            Some(addr) => {
+                self.addr = addr;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// A new client connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.addr)
+    }
+
+    /// One GET on a connection of its own.
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        client::get(self.addr, target)
+    }
+
+    /// The statistics as JSON.
+    #[track_caller]
+    pub fn statistics(&self) -> serde_json::Value {
+        let response = self.get(&format!("{STATISTICS}?format=json")).expect(200);
+        serde_json::from_slice(&response.body)
+            .unwrap_or_else(|error| panic!("{error} in {}", response.text()))
+    }
+
+    /// Everything it printed so far.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Waits until it printed `text`.
+    #[track_caller]
+    pub fn expect_output(&self, text: &str) {
+        let came = within(Duration::from_secs(3), || self.output().contains(text));
+        assert!(came, "{text:?} was not printed; but:\n{}", self.output());
+    }
+
+    /// The folder with `conf`, `htdocs` and `logs`.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it holds.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Still there?
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGTERM; returns how it ended and what it printed. Complains as drop does.
+    #[track_caller]
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        let status = self.stop_now();
+        self.stopped = true;
+        let output = self.output();
+        if let Some(complaint) = complaint(&output) {
+            panic!("{complaint}; the host printed:\n{output}");
+        }
+        (status, output)
+    }
+
+    /// Waits for the end that somebody else brings about.
+    pub fn wait(mut self) -> ExitStatus {
+        self.stopped = true;
+        self.child.wait().unwrap()
+    }
+
+    fn stop_now(&mut self) -> ExitStatus {
+        let mut status = self.child.try_wait().unwrap();
+        if status.is_none() {
+            // std can only send SIGKILL, and our crates deny `unsafe` to tests.
+            let pid = self.child.id().to_string();
+            let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status();
+            within(self.stop_limit, || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            });
+        }
+        let status = status.unwrap_or_else(|| {
+            let _ = self.child.kill();
+            self.child.wait().unwrap()
+        });
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        status
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        let died = self.child.try_wait().ok().flatten();
+        self.stop_now();
+        let output = self.output();
+        if thread::panicking() {
+            let from = output.len().saturating_sub(4000);
+            let from = (from..=output.len()).find(|&at| output.is_char_boundary(at)).unwrap_or(0);
+            eprintln!("the host ({:?}, died by itself: {died:?}) printed:\n{}", self.kind, &output[from..]);
+            return;
+        }
+        if let Some(status) = died {
+            panic!("the host died by itself: {status}; it printed:\n{output}");
+        }
+        if let Some(complaint) = complaint(&output) {
+            panic!("{complaint}; the host printed:\n{output}");
+        }
+    }
+}
+
+fn complaint(output: &str) -> Option<&'static str> {
+    ["HARNESS VIOLATION", "AddressSanitizer", "LeakSanitizer", "panicked at"]
+        .into_iter()
+        .find(|complaint| output.contains(complaint))
+}
+
+fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    thread::spawn(move || {
+        let mut lines = BufReader::new(from);
+        let mut line = Vec::new();
+        while matches!(lines.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            into.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push_str(&text);
+            line.clear();
+        }
+    })
+}
+
+/// Path of the real server, when it is named.
+pub fn monkey() -> Option<PathBuf> {
+    env::var_os("MONKEY_1_5").filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// A plugin of the real server: in `MONKEY_1_5_PLUGINS`, or beside the binary as built.
+fn real_plugin(name: &str) -> PathBuf {
+    let dir = match env::var_os("MONKEY_1_5_PLUGINS") {
+        Some(dir) => PathBuf::from(dir),
+        None => monkey().unwrap().parent().unwrap().join("../plugins"),
+    };
+    let file = format!("monkey-{name}.so");
+    let candidates = [dir.join(name).join(&file), dir.join(&file)];
+    let found = candidates.iter().find_map(|path| path.canonicalize().ok());
+    found.unwrap_or_else(|| panic!("no {file} in {}: set MONKEY_1_5_PLUGINS", dir.display()))
+}
+
+/// Waits until nobody is connected to these backends any more.
+pub fn expect_quiet(limit: Duration, backends: &[&super::Backend]) {
+    for backend in backends {
+        eventually(limit, &format!("{} is left alone", backend.name()), || backend.open() == 0);
+    }
+}

@@ -1,0 +1,51 @@
+//! Waiting for a condition with a deadline, and bytes that anyone can compute again.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Polls `condition` until it holds; panics with `what` when `limit` has passed.
+#[track_caller]
+pub fn eventually(limit: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(within(limit, condition), "not within {limit:?}: {what}");
+}
+
+/// Polls `condition` until it holds (true) or `limit` has passed (false).
+pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `len` bytes that look random and are always the same; one stream, so a prefix is a prefix.
+pub fn pattern(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as u8).collect()
+}
+
+/// Compares long bodies and names the first difference instead of printing both.
+#[track_caller]
+pub fn assert_bytes(got: &[u8], want: &[u8]) {
+    if got == want {
+        return;
+    }
+    let at = got.iter().zip(want).position(|(a, b)| a != b);
+    let at = at.unwrap_or_else(|| got.len().min(want.len()));
+    let show = |bytes: &[u8]| {
+        String::from_utf8_lossy(&bytes[at.min(bytes.len())..bytes.len().min(at + 60)]).into_owned()
+    };
+    panic!(
+        "bytes differ at {at}: got {} bytes, {:?}; want {} bytes, {:?}",
+        got.len(),
+        show(got),
+        want.len(),
+        show(want)
+    );
+}
