@@ -55,6 +55,11 @@ int conn_register(int fd, bool accepted)
     conn->arrive_time = clock_now();
     conn->inode = inode_of(fd);
     conn_status_public(conn);
+    if (H.variant == V_155) { /* it fills the record only after Stage 10 */
+        conn->pub.v155.socket = -1;
+        conn->pub.v155.status = CONN_AVAILABLE;
+        conn->pub.v155.arrive_time = 0;
+    }
     fake_tls_begin(conn);
 
     if (stage10(fd, conn) == RET_CLOSE_CONX) {
@@ -63,6 +68,7 @@ int conn_register(int fd, bool accepted)
         free(conn);
         return -1;
     }
+    conn_status_public(conn);
     slot_of(fd)->conn = conn;
     list_add(&conn->all, &W->conns);
     list_add(&conn->pending, &W->pending);
@@ -206,7 +212,7 @@ void session_remove(int fd)
 static int body_grow(struct client_session *cs)
 {
     unsigned int size = cs->body_size + CHUNK;
-    if ((int)size > H.config.max_request_size) {
+    if ((int)size > H.config.max_request_size - (H.variant == V_155)) { /* 1.5.5 also refuses "equal" */
         return -1;
     }
     if (cs->body == cs->body_fixed) {
@@ -319,17 +325,14 @@ void conn_check_timeouts(void)
             conn_drop(conn->fd);
         }
     }
+    if (H.variant == V_155 && !list_empty(&W->incomplete)) {
+        return; /* an inverted test: incomplete and idle clients never time out in 1.5.5 */
+    }
     FOREACH_SAFE(jt, jtmp, &W->incomplete) {
         struct client_session *cs = ENTRY(jt, struct client_session, request_incomplete);
         int limit = cs->counter_connections ? H.config.keep_alive_timeout : H.config.timeout;
         if (cs->init_time + limit <= now) {
-            int fd = cs->socket;
-            if (H.variant == V_155) {
-                conn_remove(fd);
-                session_remove(fd);
-            } else {
-                conn_drop(fd);
-            }
+            conn_drop(cs->socket);
         }
     }
 }

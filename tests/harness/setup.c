@@ -240,7 +240,7 @@ void setup_free(void)
 /* the first call may have port 0; the number it learned is used for the other workers */
 int setup_listener(int port)
 {
-    int on = 1, seconds = 5;
+    int on = 1;
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     socklen_t len = sizeof addr;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -253,7 +253,7 @@ int setup_listener(int port)
         host_error(LOG_ERR_TYPE, "cannot listen on %s:%d: %s", H.config.listen_addr, port, strerror(errno));
         exit(EXIT_FAILURE);
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds);
+    /* no TCP_DEFER_ACCEPT: the real server sets it to 0 seconds, which is off */
     H.config.serverport = ntohs(addr.sin_port);
     return fd;
 }
