@@ -51,7 +51,11 @@ fn files_stay_readable() {
     for (module, _) in ALLOWED {
         for (path, text) in sources(module) {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-            assert!(path.ends_with("tests.rs") || code <= LONGEST, "{} has {code} lines of code", path.display());
+            assert!(
+                path.ends_with("tests.rs") || code <= LONGEST,
+                "{} has {code} lines of code",
+                path.display()
+            );
             assert!(text.starts_with("//!"), "{} does not say what it is for", path.display());
         }
     }

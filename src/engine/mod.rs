@@ -21,12 +21,16 @@
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
 //! [`serve`] (what moves it on).
 
+mod date;
+mod deadlines;
 pub mod drive;
 pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod host;
+mod outcome;
 mod pool;
+mod relay;
 mod resolver;
 mod serve;
 pub mod setup;

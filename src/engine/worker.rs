@@ -1,14 +1,17 @@
 //! One worker thread's exchanges, upstreams and poll; the entry points of the
-//! engine. What moves an exchange on is in [`super::serve`].
+//! engine. What moves an exchange on is in [`super::serve`], [`super::relay`],
+//! [`super::outcome`] and [`super::deadlines`].
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 
+use super::date::Date;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Client, Exchange, Order, Phase};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
@@ -19,10 +22,10 @@ use super::timer::Timer;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
-use crate::http::Version;
 use crate::http::forward::{self, Answering, Forwarding};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
+use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
@@ -34,6 +37,8 @@ const TURN_EVENTS: usize = 256;
 const SPARE_BUFFERS: usize = 32;
 /// A recycled buffer that has grown beyond this is given back to the system.
 const SPARE_CAPACITY: usize = 64 * 1024;
+/// How long a client may take for an answer that belongs to no route.
+const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Our name in `Via`.
 const PSEUDONYM: &str = "monkey";
 
@@ -54,16 +59,9 @@ pub struct Worker {
     pub(super) scratch: Box<[u8]>,
     spare: Vec<Vec<u8>>,
     matching: MatchScratch,
-    date: Date,
+    pub(super) date: Date,
     driving: bool,
     steps: usize,
-}
-
-/// The text of the current second.
-#[derive(Debug)]
-struct Date {
-    unix: u64,
-    text: String,
 }
 
 impl Worker {
@@ -76,7 +74,9 @@ impl Worker {
         let waker = Waker::new(poll.registry(), Source::Waker.into())?;
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
-        let buffer_size = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
+        // Whatever BufferSize says, a whole response head has room.
+        let largest = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
+        let buffer_size = largest.max(MAX_RESPONSE_HEAD);
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),
@@ -89,7 +89,7 @@ impl Worker {
             scratch: vec![0; buffer_size].into_boxed_slice(),
             spare: Vec::new(),
             matching: shared.match_scratch(),
-            date: Date { unix: 0, text: String::new() },
+            date: Date::default(),
             driving: false,
             steps: 0,
             shared,
@@ -232,7 +232,7 @@ impl Worker {
     /// Takes what the poll has to tell. Drive the worker afterwards.
     pub fn turn(&mut self, now: Now) {
         let Some(mut events) = self.events.take() else { return };
-        match self.poll.poll(&mut events, Some(std::time::Duration::ZERO)) {
+        match self.poll.poll(&mut events, Some(Duration::ZERO)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => log::error!("the worker's poll failed: {error}"),
@@ -285,27 +285,37 @@ impl Worker {
     /// Takes note of what the client took of `bytes`.
     pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, now: Now) {
         let total = bytes.total();
+        let was_pending = bytes.buffer.is_empty();
         if let Some(exchange) = self.exchanges.get_mut(client) {
             match sent {
                 Sent::Bytes(n) if n >= total => {
                     exchange.count_sent(total);
                     if matches!(exchange.phase, Phase::Flushing(_)) {
                         exchange.deadline_ms = None;
+                    } else if was_pending {
+                        // The client has caught up: it is the backend's turn again.
+                        let timeout =
+                            exchange.order.as_ref().and_then(|order| order.route.settings.read_timeout);
+                        self.set_deadline(client, timeout, now);
                     }
                     self.queue_first(client);
                 }
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
                     exchange.client.ready = false;
+                    let settings = exchange.order.as_ref().map(|order| &order.route.settings);
                     let timeout =
-                        exchange.order.as_ref().and_then(|order| order.route.settings.client_timeout);
+                        settings.map_or(Some(DEFAULT_CLIENT_TIMEOUT), |settings| settings.client_timeout);
+                    let progress = n > 0 || !was_pending || exchange.deadline_ms.is_none();
                     let mut rest = self.take_buffer();
                     bytes.rest_into(n, &mut rest);
                     if let Some(exchange) = self.exchanges.get_mut(client) {
                         exchange.pending = rest;
                         exchange.pending_from = 0;
                     }
-                    self.set_deadline(client, timeout, now);
+                    if progress {
+                        self.set_deadline(client, timeout, now);
+                    }
                     self.watch_client(client);
                 }
                 Sent::Gone => self.client_left(client, now),
@@ -320,9 +330,9 @@ impl Worker {
     /// An answer of our own, whole, to be sent at the next step.
     pub(super) fn reply(&mut self, key: ClientKey, reply: &Reply<'_>, keep_alive: bool, now: Now) {
         let mut text = self.take_buffer();
-        self.refresh_date(now);
+        self.date.refresh(now);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let says = Answering { version: exchange.client.version, keep_alive, date: &self.date.text };
+        let says = Answering { version: exchange.client.version, keep_alive, date: self.date.text() };
         reply::write(&mut text, reply, &says, exchange.client.to_head);
         exchange.head_bytes = text.len() - if exchange.client.to_head { 0 } else { reply.body.len() };
         self.finish_with(key, reply.status, text, keep_alive);
@@ -376,14 +386,8 @@ impl Worker {
         }
     }
 
-    /// The date of `now` as HTTP writes it.
-    pub(super) fn date(&mut self, now: Now) -> &str {
-        self.refresh_date(now);
-        &self.date.text
-    }
-
     /// Sets the time-out of the present phase.
-    pub(super) fn set_deadline(&mut self, key: ClientKey, timeout: Option<std::time::Duration>, now: Now) {
+    pub(super) fn set_deadline(&mut self, key: ClientKey, timeout: Option<Duration>, now: Now) {
         let at = timeout.map(|t| now.ms.saturating_add(super::setup::milliseconds(t)));
         if let Some(exchange) = self.exchanges.get_mut(key) {
             exchange.deadline_ms = at;
@@ -491,13 +495,6 @@ impl Worker {
             if event.is_read_closed() {
                 self.client_half_closed(key, now);
             }
-        }
-    }
-
-    fn refresh_date(&mut self, now: Now) {
-        if self.date.unix != now.unix || self.date.text.is_empty() {
-            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(now.unix);
-            self.date = Date { unix: now.unix, text: httpdate::fmt_http_date(time) };
         }
     }
 }

@@ -1,0 +1,100 @@
+//! What the passing of time does: time-outs, the late watch for clients that
+//! left, idle connections that grew old.
+
+use std::sync::Arc;
+
+use super::Now;
+use super::exchange::Phase;
+use super::failure::Failure;
+use super::host::{ClientKey, Fate};
+use super::setup::milliseconds;
+use super::slots::Key;
+use super::upstream::{Upstream, Use};
+use super::worker::Worker;
+
+impl Worker {
+    /// Time has passed: acts on what is due and arms the timer for the next.
+    pub(super) fn on_time(&mut self, now: Now) {
+        let due: Vec<ClientKey> = self
+            .exchanges
+            .iter()
+            .filter(|(_, exchange)| exchange.wake_at_ms().is_some_and(|at| at <= now.ms))
+            .map(|(key, _)| key)
+            .collect();
+        for key in due {
+            self.exchange_due(key, now);
+        }
+        self.close_old_idle(now);
+        let exchanges = self.exchanges.iter().filter_map(|(_, exchange)| exchange.wake_at_ms());
+        let idle = self.pool.oldest().filter_map(|key| self.idle_until(key));
+        if let Some(next) = exchanges.chain(idle).min() {
+            self.timer.want(next, now.ms);
+        }
+    }
+
+    fn exchange_due(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if !exchange.client.watched && exchange.watch_at_ms <= now.ms {
+            // Not again if it fails now.
+            exchange.watch_at_ms = u64::MAX;
+            self.watch_client(key);
+        }
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.deadline_ms.is_none_or(|at| at > now.ms) {
+            return;
+        }
+        if exchange.has_pending() {
+            // ClientTimeOut: the client takes nothing any more.
+            exchange.pending.clear();
+            exchange.pending_from = 0;
+            let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(Fate::Abort));
+            exchange.deadline_ms = None;
+            let route = exchange.order.as_ref().map(|order| Arc::clone(&order.route));
+            if let Some(route) = route {
+                self.abandon(&route, phase, now);
+            }
+            self.queue(key);
+            return;
+        }
+        let failure = match &exchange.phase {
+            Phase::Connecting(_) => Failure::ConnectTimeOut,
+            Phase::Asking { written, .. }
+                if exchange.order.as_ref().is_some_and(|order| *written < order.request.len()) =>
+            {
+                Failure::SendTimeOut
+            }
+            Phase::Asking { .. } => Failure::HeaderTimeOut,
+            Phase::Relaying { .. } if exchange.client.half_closed => {
+                self.client_left(key, now);
+                return;
+            }
+            Phase::Relaying { .. } => Failure::ReadTimeOut,
+            Phase::Picking | Phase::Flushing(_) => {
+                exchange.deadline_ms = None;
+                return;
+            }
+        };
+        self.fail(key, failure, now);
+    }
+
+    fn close_old_idle(&mut self, now: Now) {
+        loop {
+            let old =
+                self.pool.oldest().find(|&key| self.idle_until(key).is_some_and(|until| until <= now.ms));
+            let Some(key) = old else { return };
+            if let Some(upstream) = self.upstreams.remove(key) {
+                self.pool.remove(upstream.endpoint, key);
+            }
+        }
+    }
+
+    /// When an idle upstream has waited long enough.
+    fn idle_until(&self, key: Key<Upstream>) -> Option<u64> {
+        let upstream = self.upstreams.get(key)?;
+        let timeout = upstream.idle_timeout?;
+        match upstream.used_by {
+            Use::Idle { since_ms } => Some(since_ms.saturating_add(milliseconds(timeout))),
+            Use::Busy(_) => None,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Attempts and exchanges that end before their time: who is blamed, whether
+//! another backend is asked, what the client is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Now;
+use super::exchange::{Attempt, Exchange, Phase};
+use super::failure::{Attempted, Failure, Next};
+use super::host::{ClientKey, Fate};
+use super::shared::Route;
+use super::worker::Worker;
+use crate::balancer::Flip;
+
+/// How long a silent answer is kept up for a client that closed its sending side.
+pub(super) const HALF_CLOSED_MS: u64 = 5000;
+/// The status in the log for a client that left before its answer.
+const CLIENT_LEFT: u16 = 499;
+
+impl Worker {
+    /// The attempt came to nothing: asks again, or tells the client.
+    pub(super) fn fail(&mut self, key: ClientKey, failure: Failure, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
+        let (attempt, sent, relaying) = match phase {
+            Phase::Connecting(attempt) => (attempt, false, false),
+            Phase::Asking { attempt, written, head } => {
+                drop(head);
+                (attempt, written > 0, false)
+            }
+            Phase::Relaying { attempt, .. } => (attempt, true, true),
+            other @ (Phase::Picking | Phase::Flushing(_)) => {
+                exchange.phase = other;
+                return;
+            }
+        };
+        self.upstreams.remove(attempt.upstream);
+        let Some(order) = exchange.order.as_mut() else { return };
+        let route = Arc::clone(&order.route);
+        let Attempt { backend, reused, trial, in_flight, .. } = attempt;
+        drop(in_flight);
+        if relaying {
+            // The head is out: all that is left is to let the client see the cut.
+            exchange.phase = Phase::Flushing(Fate::Abort);
+            exchange.deadline_ms = None;
+            self.blame(&route, backend, trial, &failure, now);
+            self.queue(key);
+            return;
+        }
+        exchange.status = failure.status();
+        let attempted =
+            Attempted { reused, sent, idempotent: order.idempotent, retries_left: order.retries_left };
+        let next = failure.next(attempted);
+        if next == Next::OtherBackend && sent {
+            order.retries_left -= 1;
+        }
+        if failure.blames_backend(reused) {
+            self.blame(&route, backend, trial, &failure, now);
+        } else if trial {
+            route.cluster.abandon_trial(backend, now.ms);
+        }
+        match next {
+            Next::SameBackend => {
+                if !self.attempt(key, backend, trial, false, now) {
+                    self.queue(key);
+                }
+            }
+            Next::OtherBackend => {}
+            Next::GiveUp => {
+                let (status, why) = (failure.status(), failure.to_string());
+                self.reply_error(key, status, &why, None, now);
+            }
+        }
+        self.queue(key);
+    }
+
+    /// The client is gone for good, as its own socket tells.
+    pub(super) fn client_left(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(Fate::Close));
+        exchange.pending.clear();
+        exchange.pending_from = 0;
+        exchange.deadline_ms = None;
+        if exchange.status == 0 {
+            exchange.status = CLIENT_LEFT;
+        }
+        let route = exchange.order.as_ref().map(|order| Arc::clone(&order.route));
+        if let Some(route) = route {
+            self.abandon(&route, phase, now);
+        }
+        self.queue(key);
+    }
+
+    /// The client has closed its sending side; most have left altogether then.
+    pub(super) fn client_half_closed(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.client.half_closed = true;
+        match exchange.phase {
+            Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => self.client_left(key, now),
+            // An answer that is flowing is delivered; a silent one is not kept up for long.
+            Phase::Relaying { .. } => {
+                self.set_deadline(key, Some(Duration::from_millis(HALF_CLOSED_MS)), now);
+            }
+            Phase::Flushing(_) => {}
+        }
+    }
+
+    /// Frees what an exchange that ended outside of the ordinary way still holds.
+    pub(super) fn discard(&mut self, exchange: Exchange, now: Now) {
+        let Exchange { phase, order, pending, .. } = exchange;
+        self.recycle(pending);
+        if let Some(order) = order {
+            self.abandon(&order.route, phase, now);
+            self.recycle(order.request);
+        }
+    }
+
+    /// Lets go of an attempt without a verdict on the backend.
+    pub(super) fn abandon(&mut self, route: &Route, phase: Phase, now: Now) {
+        let (Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) =
+            phase
+        else {
+            return;
+        };
+        self.upstreams.remove(attempt.upstream);
+        if attempt.trial {
+            route.cluster.abandon_trial(attempt.backend, now.ms);
+        }
+    }
+
+    /// Counts a failure against a backend.
+    pub(super) fn blame(&mut self, route: &Route, backend: usize, trial: bool, failure: &Failure, now: Now) {
+        route.counters[backend].failure();
+        let label = self.shared.endpoints[route.endpoints[backend]].label();
+        log::debug!("backend {label}: {failure}");
+        if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
+            log::warn!("backend {label}: {failure}");
+            self.tell(route, backend, flip);
+        }
+    }
+
+    /// Tells the operator that a backend went or came back.
+    pub(super) fn tell(&self, route: &Route, backend: usize, flip: Flip) {
+        let label = self.shared.endpoints[route.endpoints[backend]].label();
+        match flip {
+            Flip::WentOffline { .. } => log::warn!(
+                "backend {label} is offline for {} s (entry of line {})",
+                route.settings.offline_timeout.as_secs_f32(),
+                route.line
+            ),
+            Flip::CameBack => log::info!("backend {label} is back online (entry of line {})", route.line),
+        }
+    }
+}
