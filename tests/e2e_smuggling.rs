@@ -1,4 +1,7 @@
 //! Requests that two parsers may read differently: refused and closed, or sent on exactly.
+//!
+//! Bodies here end in `x` because Monkey 1.5 takes an empty line at the very end of what it
+//! received for the end of the head, and would wait for a body that has come already.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -31,6 +34,24 @@ fn refused(host: &Host, a: &Backend, bytes: &str) {
     assert_eq!(a.received(), before, "the backend got something of {bytes:?}: {:?}", a.seen().last());
 }
 
+/// As `refused`, for what Monkey refuses before it asks a plugin: it may keep the connection,
+/// which then has to be in step.
+#[track_caller]
+fn refused_by_the_host(host: &Host, a: &Backend, bytes: &str) {
+    let before = a.received();
+    let mut client = host.client();
+    client.send(bytes);
+    // Monkey's 411 has no length, so only a pause shows where it ends.
+    let (answer, end) = client.read_all(Duration::from_millis(300));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).unwrap_or_default();
+    assert!(["400", "411", "413"].contains(&status), "{bytes:?} got {answer:?}");
+    if end == End::TimedOut {
+        client.get("/page.html").expect(200);
+    }
+    assert_eq!(a.received(), before, "the backend got something of {bytes:?}");
+}
+
 /// Sends it: whatever is answered, the backend saw only requests that the proxy made.
 #[track_caller]
 fn never_smuggled(host: &Host, a: &Backend, bytes: &str) {
@@ -54,13 +75,13 @@ fn two_framings_are_refused_h10_s1() {
     for_each_host(|kind| {
         let host = app(kind, &a);
         for method in ["POST", "GET", "PUT"] {
-            let length = SMUGGLED.len() + 5;
+            let length = SMUGGLED.len() + 6;
             refused(
                 &host,
                 &a,
                 &format!(
                     "{method} /app HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\
-                 Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}"
+                 Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n{SMUGGLED}x"
                 ),
             );
             refused(
@@ -68,7 +89,7 @@ fn two_framings_are_refused_h10_s1() {
                 &a,
                 &format!(
                     "{method} /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\
-                 Content-Length: 4\r\n\r\n{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n",
+                 Content-Length: 4\r\n\r\n{:x}\r\n{SMUGGLED}\r\n0\r\n\r\nx",
                     SMUGGLED.len()
                 ),
             );
@@ -116,7 +137,7 @@ fn odd_codings_are_refused_h11_s2() {
             refused(
                 &host,
                 &a,
-                &format!("POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n{line}\r\n\r\n0\r\n\r\n"),
+                &format!("POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n{line}\r\n\r\n0\r\n\r\nx"),
             );
         }
     });
@@ -131,17 +152,20 @@ fn dubious_lengths_are_refused_f54_h9_s3() {
             "Content-Length: 5\r\nContent-Length: 3",
             "Content-Length: 3\r\nContent-Length: 5",
             "Content-Length: +5",
-            "Content-Length: -5",
-            "Content-Length: 0x5",
             "Content-Length: 5 5",
             "Content-Length: 5,5",
             "Content-Length: 5;a",
             "Content-Length: 5x",
-            "Content-Length: 18446744073709551617",
-            "Content-Length : 5",
             "Content-Length: 5\r\nContent-Length : 0",
         ] {
             refused(&host, &a, &format!("POST /app HTTP/1.1\r\nHost: h\r\n{lines}\r\n\r\n12345"));
+        }
+        for length in [": -5", ": 0x5", ": 18446744073709551617", " : 5"] {
+            refused_by_the_host(
+                &host,
+                &a,
+                &format!("POST /app HTTP/1.1\r\nHost: h\r\nContent-Length{length}\r\n\r\n12345"),
+            );
         }
     });
 }
@@ -173,7 +197,7 @@ fn dubious_hosts_are_refused_f7a_f8() {
     let a = Backend::start("a", vice::echo());
     for_each_host(|kind| {
         let host = app(kind, &a);
-        refused(&host, &a, "GET /app HTTP/1.1\r\n\r\n");
+        refused_by_the_host(&host, &a, "GET /app HTTP/1.1\r\n\r\n");
         refused(&host, &a, "GET /app HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n");
         refused(&host, &a, "GET /app HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n");
     });
@@ -230,6 +254,7 @@ fn a_request_behind_another_is_never_part_of_it_h1_f16_f50() {
         never_smuggled(&host, &a, &format!("{get}{get}{get}{get}{SMUGGLED}"));
         let post = "POST /app/first HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
         never_smuggled(&host, &a, &format!("{post}{SMUGGLED}"));
+        never_smuggled(&host, &a, &format!("{post}{SMUGGLED}GET /app"));
         let posts: Vec<_> = a.seen().into_iter().filter(|seen| seen.method == "POST").collect();
         assert!(posts.iter().all(|seen| seen.body == b"abc"), "{posts:#?}");
         let empty = "POST /app/first HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n";

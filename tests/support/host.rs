@@ -153,7 +153,7 @@ impl Setup {
         // The harness chooses its port itself; the real server cannot.
         let port = match self.kind {
             Kind::Harness => None,
-            Kind::Monkey15 => Some(Reserved::new(LOOPBACK).unwrap()),
+            Kind::Monkey15 => Some(Reserved::everywhere().unwrap()),
         };
         let real = self.kind == Kind::Monkey15;
         let conf = Tree {
@@ -237,7 +237,7 @@ impl Host {
         if died || !ready {
             self.stop_now();
             let output = self.output();
-            let lost_port = output.contains("in use") || output.contains("cannot be used");
+            let lost_port = output.contains("Cannot listen on") || output.contains("in use");
             if self.kind == Kind::Monkey15 && lost_port {
                 return None;
             }

@@ -29,9 +29,14 @@ pub struct Reserved {
 impl Reserved {
     /// Takes a free port of the given loopback address.
     pub fn new(loopback: SocketAddr) -> io::Result<Reserved> {
-        let fd = bound(loopback)?;
-        let addr = local_addr(&fd)?;
+        let (fd, addr) = reserved(loopback)?;
         Ok(Reserved { _fd: fd, addr })
+    }
+
+    /// Takes a port that is free on every address, for a server that listens on all of them.
+    pub fn everywhere() -> io::Result<Reserved> {
+        let (fd, addr) = reserved(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))?;
+        Ok(Reserved { _fd: fd, addr: SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) })
     }
 
     /// The reserved address.
@@ -97,6 +102,16 @@ pub fn reset_on_close(socket: impl AsFd) -> io::Result<()> {
     Ok(sockopt::set_socket_linger(socket, Some(Duration::ZERO))?)
 }
 
+/// Sharing is allowed only once the port is ours: else a port would do that others share.
+fn reserved(addr: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let fd = tcp(addr)?;
+    bind(&fd, &addr)?;
+    sockopt::set_socket_reuseaddr(&fd, true)?;
+    sockopt::set_socket_reuseport(&fd, true)?;
+    let addr = SocketAddr::try_from(getsockname(&fd)?)?;
+    Ok((fd, addr))
+}
+
 fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
     let fd = tcp(addr)?;
     sockopt::set_socket_reuseaddr(&fd, true)?;
@@ -108,8 +123,4 @@ fn bound(addr: SocketAddr) -> io::Result<OwnedFd> {
 fn tcp(addr: SocketAddr) -> io::Result<OwnedFd> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     Ok(socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
-}
-
-fn local_addr(fd: &OwnedFd) -> io::Result<SocketAddr> {
-    Ok(SocketAddr::try_from(getsockname(fd)?)?)
 }
