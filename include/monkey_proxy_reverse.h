@@ -293,12 +293,15 @@ int _mkp_stage_30(struct mpr_Plugin *plugin,
                   struct mpr_ClientSession *session,
                   struct mpr_SessionRequest *request);
 
-// Keeps Monkey 1.5.4 to 1.5.6 from crashing: after its own 413 to a request
-// that was never read, a kept connection damages a list.
+// Closes connections that Monkey itself would keep after it refused a
+// request whose body it never read.
+//
+// Kept, the rest of the body would be taken for the next request; and after a
+// 413 Monkey 1.5.4 to 1.5.6 damages a list and crashes later.
 //
 // # Safety
 // For Monkey alone: the pointers are those of a request that was answered.
-int _mkp_stage_40(struct mpr_ClientSession *session, struct mpr_SessionRequest *request);
+int _mkp_stage_40(struct mpr_ClientSession *_session, struct mpr_SessionRequest *request);
 
 // A client is gone; its socket is still open. May come twice, and for
 // clients that we never met.

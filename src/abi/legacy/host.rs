@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int};
 use std::io::{self, IoSlice};
+use std::ptr::NonNull;
 
 use super::clients::{Clients, Seat, Serving};
-use super::raw::{LEVEL_TRIGGERED, MODE_WRITE, PluginApi};
+use super::raw::{LEVEL_TRIGGERED, MODE_WRITE, PluginApi, SessionRequest};
 use crate::engine::{ClientKey, End, Fate, Host, Sent};
 
 /// The host of one worker thread.
@@ -22,6 +23,8 @@ pub struct LegacyHost {
     pub in_stage: Cell<Option<ClientKey>>,
     /// How the exchange of `in_stage` ended, if it did so at once.
     pub ended_in_stage: Cell<Option<End>>,
+    /// The request that we have answered and that the server is about to end.
+    pub answered: Cell<Option<NonNull<SessionRequest>>>,
 }
 
 impl LegacyHost {
@@ -37,6 +40,7 @@ impl LegacyHost {
             clients: RefCell::default(),
             in_stage: Cell::new(None),
             ended_in_stage: Cell::new(None),
+            answered: Cell::new(None),
         }
     }
 
@@ -50,6 +54,7 @@ impl LegacyHost {
         request.headers.content_length = i64::from(i32::try_from(end.body_bytes).unwrap_or(i32::MAX));
         request.headers.sent = 1;
         request.close_now = c_int::from(end.fate != Fate::KeepAlive);
+        self.answered.set(Some(serving.request));
     }
 
     /// Lets the server end the request of `fd`. The seat must be empty
@@ -58,6 +63,7 @@ impl LegacyHost {
         // SAFETY: called on the worker thread that owns the client; an unknown
         // descriptor is answered with -1.
         let _ = unsafe { (self.api.http_request_end)(fd) };
+        self.answered.set(None);
     }
 
     /// Changes what the server watches a client for.

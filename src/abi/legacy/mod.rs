@@ -18,6 +18,7 @@ mod worker;
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 
@@ -34,8 +35,8 @@ use version::Host as Version;
 
 /// The configuration file below the folder that Monkey names.
 const CONFIG_FILE: &str = "proxy_reverse.conf";
-/// The status with which Monkey refuses a body that is too large.
-const CONTENT_TOO_LARGE: c_int = 413;
+/// What Monkey answers to a request whose head or length it cannot take.
+const UNREAD_BODY: [c_int; 3] = [400, 411, 413];
 
 static API: OnceLock<Api> = OnceLock::new();
 static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
@@ -172,19 +173,23 @@ pub unsafe extern "C" fn _mkp_stage_30(
     }
 }
 
-/// Keeps Monkey 1.5.4 to 1.5.6 from crashing: after its own 413 to a request
-/// that was never read, a kept connection damages a list.
+/// Closes connections that Monkey itself would keep after it refused a
+/// request whose body it never read.
+///
+/// Kept, the rest of the body would be taken for the next request; and after a
+/// 413 Monkey 1.5.4 to 1.5.6 damages a list and crashes later.
 ///
 /// # Safety
 /// For Monkey alone: the pointers are those of a request that was answered.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _mkp_stage_40(session: *mut ClientSession, request: *mut SessionRequest) -> c_int {
-    if !session.is_null() && !request.is_null() {
+pub unsafe extern "C" fn _mkp_stage_40(_session: *mut ClientSession, request: *mut SessionRequest) -> c_int {
+    if let Some(request) = NonNull::new(request)
+        && !worker::answered_by_us(request)
+    {
         // SAFETY: by the contract of this function.
-        unsafe {
-            if (*request).headers.status == CONTENT_TOO_LARGE && (*session).status == -1 {
-                (*request).close_now = 1;
-            }
+        let request = unsafe { &mut *request.as_ptr() };
+        if UNREAD_BODY.contains(&request.headers.status) {
+            request.close_now = 1;
         }
     }
     RET_NOT_ME

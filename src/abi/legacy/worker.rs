@@ -96,6 +96,7 @@ pub unsafe fn stage_30(
         let serving = Serving { key, session, request };
         thread.host.clients.borrow_mut().set(fd, Seat::Serving(serving));
         thread.host.in_stage.set(Some(key));
+        thread.host.answered.set(None);
         drive(&thread.worker, &thread.host, now);
         thread.host.in_stage.set(None);
         match thread.host.ended_in_stage.take() {
@@ -146,6 +147,11 @@ pub fn client_gone(fd: c_int) -> bool {
         }
     });
     false
+}
+
+/// Whether Stage 40 is run for a request that we have answered.
+pub fn answered_by_us(request: NonNull<SessionRequest>) -> bool {
+    with_thread(|thread| thread.host.answered.get() == Some(request)).unwrap_or(false)
 }
 
 /// A descriptor is readable; true if it is ours.
