@@ -28,6 +28,24 @@ fn the_reference_lists_each_key_with_its_default() {
 }
 
 #[test]
+fn the_readme_lists_each_key_with_its_default() {
+    let readme = fs::read_to_string(project().join("README.md")).expect("README.md can be read");
+    let begins = |key: &Key| {
+        format!("| `{}` | {} |", key.name, key.default.map_or(String::new(), |d| format!("`{d}`")))
+    };
+    let rows: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| !line.starts_with("## Configuration"))
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    assert_eq!(rows.len(), KEYS.len());
+    for key in KEYS {
+        let begins = begins(key).replace("|  |", "| |");
+        assert!(rows.iter().any(|row| row.starts_with(&begins)), "README.md has no row {begins}");
+    }
+}
+
+#[test]
 fn the_reference_explains_each_key_and_no_other() {
     let reference = reference();
     let headings: Vec<&str> = reference.lines().filter_map(|line| line.strip_prefix("### ")).collect();

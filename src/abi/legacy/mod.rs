@@ -17,7 +17,7 @@ mod worker;
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
@@ -100,15 +100,16 @@ pub unsafe extern "C" fn _mkp_init(api: *mut *const c_void, confdir: *const c_ch
         log_sink::install(print);
         // SAFETY: the loader passes a NUL-terminated path.
         let folder = unsafe { CStr::from_ptr(confdir) };
-        let path = Path::new(OsStr::from_bytes(folder.to_bytes())).join(CONFIG_FILE);
+        // By its components: Monkey's text has doubled slashes in it.
+        let folder: PathBuf = Path::new(OsStr::from_bytes(folder.to_bytes())).components().collect();
+        let path = folder.join(CONFIG_FILE);
         match setup::load(&path) {
             Ok(shared) => {
-                log::info!(
-                    "version {}, {} entries from {}",
-                    env!("CARGO_PKG_VERSION"),
-                    shared.routes().len(),
-                    path.display()
-                );
+                let entries = match shared.routes().len() {
+                    1 => "1 entry".to_owned(),
+                    many => format!("{many} entries"),
+                };
+                log::info!("version {}, {entries} from {}", env!("CARGO_PKG_VERSION"), path.display());
                 let _ = SHARED.set(Arc::new(shared));
                 0
             }
