@@ -149,9 +149,10 @@ pub fn client_gone(fd: c_int) -> bool {
     false
 }
 
-/// Whether Stage 40 is run for a request that we have answered.
+/// Whether Stage 40 is run for a request that we have answered. True once: the
+/// next request may stand at the same place.
 pub fn answered_by_us(request: NonNull<SessionRequest>) -> bool {
-    with_thread(|thread| thread.host.answered.get() == Some(request)).unwrap_or(false)
+    with_thread(|thread| thread.host.answered.take() == Some(request)).unwrap_or(false)
 }
 
 /// A descriptor is readable; true if it is ours.
