@@ -55,11 +55,25 @@ pub enum Fate {
     Abort,
 }
 
+/// Which bodies are in a host's hands, whole, when it hands a request over.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaits {
+    /// Bodies with `Content-Length`, by method.
+    pub length: fn(&str) -> bool,
+    /// Chunked bodies, by method; they are still in chunks.
+    pub chunked: fn(&str) -> bool,
+}
+
 /// A request as the host hands it over; copied before the call returns.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestParts<'a> {
-    /// The raw text, from the request line on, with whatever the host has behind it.
-    pub bytes: &'a [u8],
+    /// The raw head, its empty line included.
+    pub head: &'a [u8],
+    /// What the host has behind the head: the body, and perhaps more.
+    pub behind: &'a [u8],
+    /// The host itself goes on with what stands behind a request without a
+    /// body. Otherwise such bytes are lost at the end of the request.
+    pub keeps_rest: bool,
     /// The client's socket, to be watched in the worker's own poll.
     pub fd: RawFd,
     /// The client's address as text.
@@ -70,8 +84,8 @@ pub struct RequestParts<'a> {
     pub secure: bool,
     /// The host's own decision: this connection may carry another request.
     pub may_keep_alive: bool,
-    /// Which methods the host waits for the whole body of.
-    pub body_awaited: fn(&str) -> bool,
+    /// Which bodies the host waits for before it hands a request over.
+    pub awaits: Awaits,
     /// The client's connection number (see `balancer::ConnectionNumbers`); 0 where no balancer asks for it.
     pub connection: u32,
 }

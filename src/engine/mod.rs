@@ -42,8 +42,9 @@ mod token;
 mod upstream;
 pub mod worker;
 
+pub use crate::http::request::head_end;
 pub use drive::drive;
-pub use host::{ClientKey, End, Fate, Host, RequestParts, Sent};
+pub use host::{Awaits, ClientKey, End, Fate, Host, RequestParts, Sent};
 pub use shared::{MatchScratch, Shared, Verdict};
 pub use worker::Worker;
 

@@ -2,6 +2,7 @@
 //! engine. What moves an exchange on is in [`super::serve`], [`super::relay`],
 //! [`super::outcome`] and [`super::deadlines`].
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -22,6 +23,7 @@ use super::timer::Timer;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
+use crate::http::body::{BodyDecoder, BodyLength};
 use crate::http::forward::{self, Answering, Forwarding};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
@@ -119,21 +121,17 @@ impl Worker {
     /// Takes a request along `route`. Drive the worker afterwards.
     pub fn begin(&mut self, route: &Arc<Route>, parts: &RequestParts<'_>, now: Now) -> ClientKey {
         let mut room = request::storage();
-        let Some(head_length) = request::head_end(parts.bytes) else {
-            return self.refuse(parts, Refusal::Malformed("the head has no end"), now);
-        };
-        let (head, behind) = parts.bytes.split_at(head_length);
-        let request = match request::parse(head, &mut room) {
+        let request = match request::parse(parts.head, &mut room) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
-        let body = match body_of(&request, behind, parts.body_awaited) {
+        let body = match body_of(&request, parts) {
             Ok(body) => body,
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
-        // Bytes further behind are requests that the host is about to lose:
-        // after a close the client knows to send them again.
-        let surplus = body.map_or(0, <[u8]>::len) < behind.len();
+        // Whatever stands further behind are requests that the host is about to
+        // lose: after a close the client knows to send them again.
+        let surplus = body.taken < parts.behind.len() && !(parts.keeps_rest && body.content.is_none());
 
         let mut text = self.take_buffer();
         let settings = &route.settings;
@@ -143,11 +141,11 @@ impl Worker {
             // The backend is not chosen yet; any of them answers to its own name at most.
             authority: self.shared.endpoints[route.endpoints[0]].authority(),
             pseudonym: PSEUDONYM,
-            body: body.map(|bytes| bytes.len() as u64),
+            body: body.content.as_ref().map(|content| content.len() as u64),
             keep_alive: settings.keep_alive,
         };
         forward::request_head(&mut text, &request, &says);
-        text.extend_from_slice(body.unwrap_or_default());
+        text.extend_from_slice(body.content.as_deref().unwrap_or_default());
 
         let client = Client {
             fd: parts.fd,
@@ -178,17 +176,16 @@ impl Worker {
     /// Answers with a statistics page. Drive the worker afterwards.
     pub fn begin_statistics(&mut self, page: usize, parts: &RequestParts<'_>, now: Now) -> ClientKey {
         let mut room = request::storage();
-        let head = request::head_end(parts.bytes).map(|end| &parts.bytes[..end]);
-        let request = match head.map(|head| request::parse(head, &mut room)) {
-            Some(Ok(request)) => request,
-            Some(Err(refusal)) => return self.refuse(parts, refusal, now),
-            None => return self.refuse(parts, Refusal::Malformed("the head has no end"), now),
+        let request = match request::parse(parts.head, &mut room) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(parts, refusal, now),
         };
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let (body, content_type) = status_page::render(&self.shared, page, query, now);
+        let whole = request.content_length.is_none() && !request.chunked;
         let keep = parts.may_keep_alive
             && !request.connection.close
-            && head.map(<[u8]>::len) == Some(parts.bytes.len());
+            && (parts.behind.is_empty() || (whole && parts.keeps_rest));
         let client = Client {
             fd: parts.fd,
             version: request.version,
@@ -446,7 +443,7 @@ impl Worker {
         let client = Client {
             fd: parts.fd,
             version: Version::Http11,
-            to_head: parts.bytes.starts_with(b"HEAD "),
+            to_head: parts.head.starts_with(b"HEAD "),
             keep_alive: false,
             ready: true,
             watched: false,
@@ -499,19 +496,36 @@ impl Worker {
     }
 }
 
-/// The body to forward: `None` for a request without one.
-fn body_of<'a>(
-    request: &request::Request<'_, '_>,
-    behind: &'a [u8],
-    awaited: fn(&str) -> bool,
-) -> Result<Option<&'a [u8]>, Refusal> {
+/// The body of a request.
+struct Body<'a> {
+    /// What is forwarded; `None` for a request without a body.
+    content: Option<Cow<'a, [u8]>>,
+    /// Bytes that it took behind the head.
+    taken: usize,
+}
+
+/// Finds the body behind the head, out of its chunks if need be.
+fn body_of<'a>(request: &request::Request<'_, '_>, parts: &RequestParts<'a>) -> Result<Body<'a>, Refusal> {
     if request.chunked {
-        return Err(Refusal::LengthRequired);
+        if !(parts.awaits.chunked)(request.method) {
+            return Err(Refusal::LengthRequired);
+        }
+        let mut content = parts.behind.to_vec();
+        let relayed = BodyDecoder::new(BodyLength::Chunked, true)
+            .relay(&mut content)
+            .map_err(|_| Refusal::Malformed("the chunks are malformed"))?;
+        if !relayed.done {
+            return Err(Refusal::Malformed("the body is incomplete"));
+        }
+        content.truncate(relayed.keep);
+        // Behind its chunks a host may lose its place: nothing there is kept.
+        return Ok(Body { content: Some(Cow::Owned(content)), taken: 0 });
     }
-    let Some(length) = request.content_length else { return Ok(None) };
+    let Some(length) = request.content_length else { return Ok(Body { content: None, taken: 0 }) };
+    if length > 0 && !(parts.awaits.length)(request.method) {
+        return Err(Refusal::NotImplemented("a body is not taken with this method"));
+    }
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if !awaited(request.method) && length > 0 {
-        return Err(Refusal::NotImplemented("a body is taken with POST and PUT only"));
-    }
-    behind.get(..length).map(Some).ok_or(Refusal::Malformed("the body is incomplete"))
+    let content = parts.behind.get(..length).ok_or(Refusal::Malformed("the body is incomplete"))?;
+    Ok(Body { content: Some(Cow::Borrowed(content)), taken: length })
 }

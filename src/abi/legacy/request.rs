@@ -5,11 +5,14 @@ use std::os::fd::BorrowedFd;
 
 use super::clients::Peer;
 use super::raw::{ClientSession, MkPtr, PluginApi, SessionRequest};
+use crate::engine::{Awaits, head_end};
 
 /// Borrowed views into a request, valid until it is ended.
 pub struct View<'a> {
-    /// From the request line on, with everything behind it in the buffer.
-    pub bytes: &'a [u8],
+    /// The head, its empty line included.
+    pub head: &'a [u8],
+    /// Everything behind it in the buffer.
+    pub behind: &'a [u8],
     /// The decoded path.
     pub path: &'a [u8],
     /// Monkey's own decision, read before anything was changed.
@@ -58,7 +61,10 @@ pub unsafe fn view<'a>(
         && request.close_now == 0
         && request.protocol >= 10
         && session.counter_connections < config.max_keep_alive_request;
-    View { bytes, path, may_keep_alive }
+    // Where Monkey sees the head's end is not where it is: it takes an empty
+    // line at the very end of the data for it.
+    let (head, behind) = bytes.split_at(head_end(bytes).unwrap_or(bytes.len()));
+    View { head, behind, path, may_keep_alive }
 }
 
 /// The address at the other end of a client's socket.
@@ -72,10 +78,8 @@ pub fn peer(fd: c_int) -> Peer {
     }
 }
 
-/// Whether Monkey waits for the whole body of a request with this method.
-pub fn body_awaited(method: &str) -> bool {
-    matches!(method, "POST" | "PUT")
-}
+/// Monkey waits for the whole body of these, and refuses their chunked ones.
+pub const AWAITS: Awaits = Awaits { length: |method| matches!(method, "POST" | "PUT"), chunked: |_| false };
 
 /// # Safety
 /// `pointer` is null or leads to `len` bytes that stay for `'a`.

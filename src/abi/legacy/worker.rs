@@ -79,13 +79,15 @@ pub unsafe fn stage_30(
             (clients.peer(fd, || request::peer(fd)), connection)
         };
         let parts = RequestParts {
-            bytes: view.bytes,
+            head: view.head,
+            behind: view.behind,
+            keeps_rest: false,
             fd,
             client: &peer.text,
             source: &peer.bytes[..peer.len],
             secure: thread.host.secure,
             may_keep_alive: view.may_keep_alive,
-            body_awaited: request::body_awaited,
+            awaits: request::AWAITS,
             connection,
         };
         let key = match &verdict {
