@@ -278,8 +278,8 @@ extern const mpr_Info _plugin_info;
 // the folder of this plugin's configuration, both valid for the call.
 int _mkp_init(const void **api, const char *confdir);
 
-// Called in a signal handler while workers run: does nothing that could
-// block or free anything.
+// Called in a signal handler while workers run, possibly by one of them:
+// nothing may block or be freed, so nothing is done.
 int _mkp_exit(void);
 
 // Prepares a worker thread.

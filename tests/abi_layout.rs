@@ -1,16 +1,24 @@
 //! The mirrors of Monkey's structures stand where they were measured. (That
 //! the compiler puts the fields there is asserted in `raw.rs` itself.)
 
-use monkey_proxy_reverse::abi::legacy::raw;
+use monkey_proxy_reverse::abi::{legacy, modern};
 
 #[test]
-fn every_mirrored_offset_was_measured() {
-    let text = include_str!("data/legacy-layout.json");
-    let layout: serde_json::Value = serde_json::from_str(text).expect("the measured layout is JSON");
+fn every_mirrored_offset_of_monkey_1_5_was_measured() {
+    compare(include_str!("data/legacy-layout.json"), legacy::raw::OFFSETS);
+}
+
+#[test]
+fn every_mirrored_offset_of_monkey_1_8_was_measured() {
+    compare(include_str!("data/modern-layout.json"), modern::raw::OFFSETS);
+}
+
+fn compare(measured: &str, offsets: &[(&str, &str, usize, usize)]) {
+    let layout: serde_json::Value = serde_json::from_str(measured).expect("the measured layout is JSON");
     let structs = layout["structs"].as_object().expect("structures by name");
     let measured: usize = structs.values().map(|fields| fields.as_object().map_or(0, |f| f.len())).sum();
-    assert_eq!(measured, raw::OFFSETS.len(), "a measured field is not mirrored, or the other way round");
-    for (structure, field, _, mirrored) in raw::OFFSETS {
+    assert_eq!(measured, offsets.len(), "a measured field is not mirrored, or the other way round");
+    for (structure, field, _, mirrored) in offsets {
         let offset = layout["structs"][structure][field].as_u64();
         assert_eq!(offset, Some(*mirrored as u64), "{structure}.{field}");
     }

@@ -4,10 +4,15 @@
 //! panic barrier, the clock. Translates and decides nothing. May use `engine`,
 //! and of the leaves only what the engine's surface speaks.
 //!
-//! Read next: [`legacy`] (Monkey 1.5), [`guard`] (what a panic turns into).
+//! Read next: [`legacy`] (Monkey 1.5), [`modern`] (Monkey 1.7 and 1.8),
+//! [`bridge`] (what both share), [`guard`] (what a panic turns into).
 #![allow(unsafe_code)]
 
+pub mod bridge;
 pub mod clock;
 pub mod guard;
 pub mod legacy;
 pub mod log_sink;
+pub mod modern;
+pub mod peers;
+pub mod socket;

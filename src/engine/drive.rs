@@ -11,7 +11,7 @@ use super::worker::Worker;
 /// Something that only the host can do.
 #[derive(Debug)]
 pub enum Action {
-    /// Offer these bytes to the client, then tell [`Worker::sent`].
+    /// Offer these bytes to the client, then tell the worker what was taken.
     Send {
         /// Which client.
         client: ClientKey,

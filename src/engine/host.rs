@@ -12,7 +12,7 @@ pub type ClientKey = Key<Exchange>;
 
 /// The owner of the client connections.
 ///
-/// Called by [`super::drive`] alone, with no borrow held: any call may enter
+/// Called by [`super::drive()`] alone, with no borrow held: any call may enter
 /// the engine again. A key that the host does not know any more is ignored
 /// ([`Sent::Gone`]).
 pub trait Host {

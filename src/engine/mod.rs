@@ -46,6 +46,7 @@ pub use crate::http::request::head_end;
 pub use drive::drive;
 pub use host::{Awaits, ClientKey, End, Fate, Host, RequestParts, Sent};
 pub use shared::{MatchScratch, Shared, Verdict};
+pub use status_page::last_resort;
 pub use worker::Worker;
 
 /// One moment, read by whoever called us; the engine has no clock.

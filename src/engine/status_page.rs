@@ -1,7 +1,9 @@
 //! Gathers the statistics of this moment and renders what was asked for.
 
 use super::Now;
+use super::date::Date;
 use super::shared::{Route, Shared};
+use crate::http::reply;
 use crate::stats::{BackendRow, RouteRow, Snapshot, html};
 
 /// The body and media type of the statistics page `page` for a query string.
@@ -13,6 +15,13 @@ pub fn render(shared: &Shared, page: usize, query: &str, now: Now) -> (Vec<u8>, 
     } else {
         (html::page(&snapshot).into_bytes(), "text/html; charset=utf-8")
     }
+}
+
+/// A plain 503 for when nothing else works.
+pub fn last_resort(now: Now) -> Vec<u8> {
+    let mut date = Date::default();
+    date.refresh(now);
+    reply::last_resort(date.text())
 }
 
 fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {

@@ -1,6 +1,6 @@
 //! One worker thread's exchanges, upstreams and poll; the entry points of the
-//! engine. What moves an exchange on is in [`super::serve`], [`super::relay`],
-//! [`super::outcome`] and [`super::deadlines`].
+//! engine. What moves an exchange on is in `serve`, `relay`, `outcome` and
+//! `deadlines`.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -147,15 +147,7 @@ impl Worker {
         forward::request_head(&mut text, &request, &says);
         text.extend_from_slice(body.content.as_deref().unwrap_or_default());
 
-        let client = Client {
-            fd: parts.fd,
-            version: request.version,
-            to_head: request.method == "HEAD",
-            keep_alive: parts.may_keep_alive && !request.connection.close && !surplus,
-            ready: true,
-            watched: false,
-            half_closed: false,
-        };
+        let client = client(parts, &request, !surplus);
         let mut exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
         let mut source = [0; 16];
         let source_len = parts.source.len().min(source.len());
@@ -182,19 +174,8 @@ impl Worker {
         };
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let (body, content_type) = status_page::render(&self.shared, page, query, now);
-        let whole = request.content_length.is_none() && !request.chunked;
-        let keep = parts.may_keep_alive
-            && !request.connection.close
-            && (parts.behind.is_empty() || (whole && parts.keeps_rest));
-        let client = Client {
-            fd: parts.fd,
-            version: request.version,
-            to_head: request.method == "HEAD",
-            keep_alive: keep,
-            ready: true,
-            watched: false,
-            half_closed: false,
-        };
+        let client = client(parts, &request, ends_at_head(parts, &request));
+        let keep = client.keep_alive;
         let exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
         let key = self.start(exchange, now);
         let reply = match request.method {
@@ -208,6 +189,36 @@ impl Worker {
         };
         self.reply(key, &reply, keep, now);
         key
+    }
+
+    /// Answers with an error. Drive the worker afterwards.
+    pub fn begin_error(&mut self, parts: &RequestParts<'_>, status: u16, why: &str, now: Now) -> ClientKey {
+        let mut room = request::storage();
+        let request = match request::parse(parts.head, &mut room) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(parts, refusal, now),
+        };
+        let client = client(parts, &request, ends_at_head(parts, &request));
+        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        self.reply_error(key, status, why, None, now);
+        key
+    }
+
+    /// The client has closed its sending side. Drive the worker afterwards.
+    pub fn client_closed_its_side(&mut self, client: ClientKey, now: Now) {
+        self.client_half_closed(client, now);
+    }
+
+    /// Watches the client's socket from now on, since the host does not.
+    pub fn watch(&mut self, client: ClientKey) {
+        self.watch_client(client);
+    }
+
+    /// Makes the poll readable, so that the host calls [`Worker::turn`].
+    pub fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::error!("the worker cannot wake itself: {error}");
+        }
     }
 
     /// The host lost this client: everything of it is gone when this returns.
@@ -257,10 +268,8 @@ impl Worker {
     /// Ends a round. What is left to do wakes the poll for the next turn.
     pub(super) fn leave(&mut self) {
         self.driving = false;
-        if !self.runnable.is_empty()
-            && let Err(error) = self.waker.wake()
-        {
-            log::error!("the worker cannot wake itself: {error}");
+        if !self.runnable.is_empty() {
+            self.wake();
         }
     }
 
@@ -494,6 +503,27 @@ impl Worker {
             }
         }
     }
+}
+
+/// The client's side of a request; `in_step` when it is certain where the
+/// next request begins.
+fn client(parts: &RequestParts<'_>, request: &request::Request<'_, '_>, in_step: bool) -> Client {
+    Client {
+        fd: parts.fd,
+        version: request.version,
+        to_head: request.method == "HEAD",
+        keep_alive: parts.may_keep_alive && !request.connection.close && in_step,
+        ready: true,
+        watched: false,
+        half_closed: false,
+    }
+}
+
+/// Whether a request that is answered without a look at its body has none, and
+/// nothing behind it gets lost.
+fn ends_at_head(parts: &RequestParts<'_>, request: &request::Request<'_, '_>) -> bool {
+    let no_body = request.content_length.is_none_or(|length| length == 0) && !request.chunked;
+    no_body && (parts.behind.is_empty() || parts.keeps_rest)
 }
 
 /// The body of a request.

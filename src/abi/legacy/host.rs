@@ -1,12 +1,14 @@
 //! Monkey 1.5 as the engine's [`Host`].
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::io::{self, IoSlice};
 use std::ptr::NonNull;
 
 use super::clients::{Clients, Seat, Serving};
 use super::raw::{LEVEL_TRIGGERED, MODE_WRITE, PluginApi, SessionRequest};
+use crate::abi::peers::Peers;
+use crate::abi::socket::{self, c_text};
 use crate::engine::{ClientKey, End, Fate, Host, Sent};
 
 /// The host of one worker thread.
@@ -19,6 +21,8 @@ pub struct LegacyHost {
     pub secure: bool,
     /// The clients of this worker.
     pub clients: RefCell<Clients>,
+    /// What stays the same for the life of a connection.
+    pub peers: RefCell<Peers>,
     /// The client whose Stage 30 is being run: it must not be ended in there.
     pub in_stage: Cell<Option<ClientKey>>,
     /// How the exchange of `in_stage` ended, if it did so at once.
@@ -35,9 +39,12 @@ impl LegacyHost {
         let config = unsafe { &*api.config };
         LegacyHost {
             api,
-            plain: text(config.transport_layer) == Some("liana"),
-            secure: text(config.transport) == Some("https"),
+            // SAFETY: the configuration's texts live as long as the process.
+            plain: unsafe { c_text(config.transport_layer) } == Some("liana"),
+            // SAFETY: as above.
+            secure: unsafe { c_text(config.transport) } == Some("https"),
             clients: RefCell::default(),
+            peers: RefCell::default(),
             in_stage: Cell::new(None),
             ended_in_stage: Cell::new(None),
             answered: Cell::new(None),
@@ -72,24 +79,6 @@ impl LegacyHost {
         let _ = unsafe { (self.api.event_socket_change_mode)(fd, mode, LEVEL_TRIGGERED) };
     }
 
-    fn send_plain(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
-        let sent = match bytes {
-            // SAFETY: the slice is valid for the call.
-            [one] => unsafe { libc::send(fd, one.as_ptr().cast(), one.len(), flags) },
-            many => {
-                // SAFETY: all-zero is a valid msghdr.
-                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-                // IoSlice has the layout of iovec by its documentation.
-                message.msg_iov = many.as_ptr().cast_mut().cast();
-                message.msg_iovlen = many.len() as _;
-                // SAFETY: the vector and what it points to are valid for the call, and only read.
-                unsafe { libc::sendmsg(fd, &raw const message, flags) }
-            }
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
     fn send_through_transport(&self, fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut total = 0;
         for slice in bytes {
@@ -114,14 +103,8 @@ impl Host for LegacyHost {
     fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent {
         let Some((fd, _)) = self.clients.borrow().serving(client) else { return Sent::Gone };
         let result =
-            if self.plain { Self::send_plain(fd, bytes) } else { self.send_through_transport(fd, bytes) };
-        match result {
-            Ok(n) => Sent::Bytes(n),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Sent::Bytes(0)
-            }
-            Err(_) => Sent::Gone,
-        }
+            if self.plain { socket::send(fd, bytes) } else { self.send_through_transport(fd, bytes) };
+        socket::outcome(result)
     }
 
     fn end(&self, client: ClientKey, end: End) {
@@ -138,29 +121,13 @@ impl Host for LegacyHost {
             }
             Fate::Close | Fate::Abort => {
                 if end.fate == Fate::Abort {
-                    reset_on_close(fd);
+                    socket::reset_on_close(fd);
                 }
                 self.clients.borrow_mut().set(fd, Seat::Closing);
                 self.watch(fd, MODE_WRITE);
             }
         }
     }
-}
-
-/// Lets the close of `fd` be seen as a reset: a client that reads until the
-/// close would take a cut response for a whole one otherwise.
-pub fn reset_on_close(fd: c_int) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: the option's value is valid for the call; a closed descriptor is an error, ignored.
-    let _ = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
 }
 
 /// The status to put into the server's log. Its logger writes through a wild
@@ -173,15 +140,6 @@ fn loggable(status: u16) -> u16 {
         306..=399 => 300,
         _ => 200,
     }
-}
-
-/// A C string of the server's configuration.
-fn text<'a>(pointer: *const std::ffi::c_char) -> Option<&'a str> {
-    if pointer.is_null() {
-        return None;
-    }
-    // SAFETY: the configuration's strings are NUL-terminated and live as long as the process.
-    unsafe { CStr::from_ptr(pointer) }.to_str().ok()
 }
 
 #[cfg(test)]

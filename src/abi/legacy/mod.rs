@@ -17,31 +17,24 @@ mod worker;
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::OnceLock;
 
 use log::Level;
 
 use super::guard::{Guarded, guard};
-use super::{clock, log_sink};
-use crate::engine::{Shared, Worker, setup};
+use super::{bridge, clock, log_sink};
 use raw::{
     ClientSession, EVENT_NEXT, EVENT_OWNED, LOG_ERROR, LOG_INFO, LOG_WARNING, Plugin, PluginApi, PluginInfo,
     RET_CLOSE_CONX, RET_NOT_ME, STAGE_30, STAGE_40, STAGE_50, SessionRequest,
 };
 use version::Host as Version;
 
-/// The configuration file below the folder that Monkey names.
-const CONFIG_FILE: &str = "proxy_reverse.conf";
 /// What Monkey answers to a request whose head or length it cannot take.
 const UNREAD_BODY: [c_int; 3] = [400, 411, 413];
 
 static API: OnceLock<Api> = OnceLock::new();
-static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
-static HELPERS: Once = Once::new();
-static EXITING: AtomicBool = AtomicBool::new(false);
 
 struct Api(&'static PluginApi);
 
@@ -63,15 +56,19 @@ unsafe impl Sync for Info {}
 #[allow(non_upper_case_globals, reason = "the name is Monkey's")]
 pub static _plugin_info: Info = Info(PluginInfo {
     shortname: c"proxy_reverse".as_ptr(),
-    name: c"Reverse proxy and load balancer".as_ptr(),
+    name: NAME.as_ptr(),
     version: VERSION.as_ptr(),
     hooks: STAGE_30 | STAGE_40 | STAGE_50,
 });
 
-const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-    Ok(text) => text,
-    Err(_) => c"unknown",
-};
+/// For people.
+pub(super) const NAME: &CStr = c"Reverse proxy and load balancer";
+/// For people.
+pub(super) const VERSION: &CStr =
+    match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(text) => text,
+        Err(_) => c"unknown",
+    };
 
 /// Reads the configuration. A negative answer leaves Monkey to go on without us.
 ///
@@ -100,25 +97,7 @@ pub unsafe extern "C" fn _mkp_init(api: *mut *const c_void, confdir: *const c_ch
         log_sink::install(print);
         // SAFETY: the loader passes a NUL-terminated path.
         let folder = unsafe { CStr::from_ptr(confdir) };
-        // By its components: Monkey's text has doubled slashes in it.
-        let folder: PathBuf = Path::new(OsStr::from_bytes(folder.to_bytes())).components().collect();
-        let path = folder.join(CONFIG_FILE);
-        match setup::load(&path) {
-            Ok(shared) => {
-                let entries = match shared.routes().len() {
-                    1 => "1 entry".to_owned(),
-                    many => format!("{many} entries"),
-                };
-                log::info!("version {}, {entries} from {}", env!("CARGO_PKG_VERSION"), path.display());
-                let _ = SHARED.set(Arc::new(shared));
-                0
-            }
-            Err(error) => {
-                log::error!("{error}");
-                log::error!("the proxy is not loaded; mend {} and start the server again", path.display());
-                -1
-            }
-        }
+        if bridge::load(Path::new(OsStr::from_bytes(folder.to_bytes()))) { 0 } else { -1 }
     };
     match guard(body) {
         Guarded::Done(answer) => answer,
@@ -126,11 +105,10 @@ pub unsafe extern "C" fn _mkp_init(api: *mut *const c_void, confdir: *const c_ch
     }
 }
 
-/// Called in a signal handler while workers run: does nothing that could
-/// block or free anything.
+/// Called in a signal handler while workers run, possibly by one of them:
+/// nothing may block or be freed, so nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn _mkp_exit() -> c_int {
-    EXITING.store(true, Ordering::Relaxed);
     0
 }
 
@@ -139,10 +117,7 @@ pub extern "C" fn _mkp_exit() -> c_int {
 pub extern "C" fn _mkp_core_thctx() {
     let _ = guard(|| {
         block_sigpipe();
-        if let Some(shared) = SHARED.get() {
-            // Here and not in init: Monkey may have forked since.
-            HELPERS.call_once(|| Worker::start_helpers(shared));
-        }
+        bridge::start_helpers();
     });
 }
 

@@ -1,9 +1,5 @@
 //! A Monkey 1.5 request as the engine wants it: slices, cut where they end.
 
-use std::ffi::c_int;
-use std::os::fd::BorrowedFd;
-
-use super::clients::Peer;
 use super::raw::{ClientSession, MkPtr, PluginApi, SessionRequest};
 use crate::engine::{Awaits, head_end};
 
@@ -65,17 +61,6 @@ pub unsafe fn view<'a>(
     // line at the very end of the data for it.
     let (head, behind) = bytes.split_at(head_end(bytes).unwrap_or(bytes.len()));
     View { head, behind, path, may_keep_alive }
-}
-
-/// The address at the other end of a client's socket.
-pub fn peer(fd: c_int) -> Peer {
-    // SAFETY: the socket is open: it belongs to the request being processed.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    match rustix::net::getpeername(fd).ok().flatten().map(std::net::SocketAddr::try_from) {
-        Some(Ok(address)) => Peer::new(address.ip()),
-        // Gone already, or a Unix socket: RFC 7239 6 has this word for it.
-        _ => Peer { text: "unknown".into(), ..Peer::default() },
-    }
 }
 
 /// Monkey waits for the whole body of these, and refuses their chunked ones.

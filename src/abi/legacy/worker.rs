@@ -12,9 +12,12 @@ use super::raw::{
     ClientSession, LEVEL_TRIGGERED, MODE_READ, MODE_SLEEP, Plugin, RET_CLOSE_CONX, RET_CONTINUE, RET_END,
     RET_NOT_ME, SessionRequest,
 };
-use super::{API, SHARED, request};
+use super::{API, request};
+use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::guard;
+use crate::abi::peers::Peer;
+use crate::abi::socket::reset_on_close;
 use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, drive};
 
 /// The engine and the host of one thread.
@@ -69,14 +72,14 @@ pub unsafe fn stage_30(
         let fd = unsafe { session.as_ref() }.socket;
         let now = clock::now();
         let (peer, connection) = {
-            let mut clients = thread.host.clients.borrow_mut();
+            let mut peers = thread.host.peers.borrow_mut();
             let connection = match &verdict {
                 Verdict::Proxy(route) if route.needs_connection_number() => {
-                    clients.number(fd, || shared.numbers.take())
+                    peers.number(fd, || shared.numbers.take())
                 }
                 _ => 0,
             };
-            (clients.peer(fd, || request::peer(fd)), connection)
+            (peers.peer(fd, || Peer::of_socket(fd)), connection)
         };
         let parts = RequestParts {
             head: view.head,
@@ -105,7 +108,7 @@ pub unsafe fn stage_30(
             Some(end) => {
                 thread.host.clients.borrow_mut().set(fd, Seat::Empty);
                 if end.fate == Fate::Abort {
-                    super::host::reset_on_close(fd);
+                    reset_on_close(fd);
                 }
                 thread.host.note_end(serving, end);
                 RET_END
@@ -130,7 +133,7 @@ pub unsafe fn stage_30(
 pub fn client_gone(fd: c_int) -> bool {
     with_thread(|thread| {
         let mut clients = thread.host.clients.borrow_mut();
-        if let Some(number) = clients.forget(fd)
+        if let Some(number) = thread.host.peers.borrow_mut().forget(fd)
             && let Some(shared) = SHARED.get()
         {
             shared.numbers.release(number);

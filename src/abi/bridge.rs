@@ -1,0 +1,45 @@
+//! What both ABI families share: the loaded configuration and how it is loaded.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Once, OnceLock};
+
+use crate::engine::{Shared, Worker, setup};
+
+/// The configuration file below the folder that the host names.
+const CONFIG_FILE: &str = "proxy_reverse.conf";
+
+/// Everything that was configured; empty until a host has loaded us with success.
+pub static SHARED: OnceLock<Arc<Shared>> = OnceLock::new();
+
+/// Reads the configuration below `folder`. False, with the reasons logged,
+/// when the plugin cannot serve.
+pub fn load(folder: &Path) -> bool {
+    // By its components: Monkey's text has doubled slashes in it.
+    let folder: PathBuf = folder.components().collect();
+    let path = folder.join(CONFIG_FILE);
+    match setup::load(&path) {
+        Ok(shared) => {
+            let entries = match shared.routes().len() {
+                1 => "1 entry".to_owned(),
+                many => format!("{many} entries"),
+            };
+            log::info!("version {}, {entries} from {}", env!("CARGO_PKG_VERSION"), path.display());
+            let _ = SHARED.set(Arc::new(shared));
+            true
+        }
+        Err(error) => {
+            log::error!("{error}");
+            log::error!("the proxy is not loaded; mend {} and start the server again", path.display());
+            false
+        }
+    }
+}
+
+/// Starts what runs beside the workers, once. Called on a worker thread: the
+/// host may have forked since it loaded us.
+pub fn start_helpers() {
+    static STARTED: Once = Once::new();
+    if let Some(shared) = SHARED.get() {
+        STARTED.call_once(|| Worker::start_helpers(shared));
+    }
+}

@@ -1,0 +1,340 @@
+//! Monkey 1.8 as the engine's [`Host`].
+//!
+//! During an exchange the server must keep its hands off the client. Its own
+//! response goes into a stream that was taken out of the channel; and the
+//! connection's protocol is a copy of the server's with our `cb_read` and
+//! `cb_close` in it. All of that is undone before the request is ended.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_char, c_int};
+use std::io::{self, IoSlice};
+use std::ptr::NonNull;
+
+use super::raw::{
+    CloseFn, EVENT_CONNECTION, MASK_READ, MASK_WRITE, MkHttpRequest, MkHttpSession, MkPlugin, MkSchedConn,
+    MkSchedHandler, PluginApi, ReadFn,
+};
+use crate::abi::peers::Peers;
+use crate::abi::socket::{self, c_text};
+use crate::engine::{ClientKey, End, Fate, Host, Sent};
+
+/// The host of one worker thread.
+pub struct ModernHost {
+    /// The server's table of functions; it lives as long as the process.
+    pub api: &'static PluginApi,
+    plugin: *mut MkPlugin,
+    /// Where a transport keeps its plugin.
+    network_plugin: usize,
+    /// The clients in service, by the place in their key.
+    serving: RefCell<Vec<Option<Serving>>>,
+    /// Whose client is behind a descriptor.
+    by_fd: RefCell<Vec<Option<ClientKey>>>,
+    /// What stays the same for the life of a connection.
+    pub peers: RefCell<Peers>,
+    /// The server's protocols that we met, each with our copy.
+    protocols: RefCell<Vec<Protocol>>,
+    /// The client whose Stage 30 is being run: it must not be ended in there.
+    pub in_stage: Cell<Option<ClientKey>>,
+    /// Exchanges that ended inside their Stage 30.
+    later: RefCell<Vec<(Serving, End)>>,
+    /// Requests taken so far; tells whether ending one has begun another.
+    pub taken: Cell<u64>,
+}
+
+/// A client in service. The pointers are good until the request is ended or
+/// the server tells that the client is gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Serving {
+    /// The engine's name for it.
+    pub key: ClientKey,
+    /// The session.
+    pub session: NonNull<MkHttpSession>,
+    /// The request.
+    pub request: NonNull<MkHttpRequest>,
+    /// The connection.
+    pub conn: NonNull<MkSchedConn>,
+    /// The client's socket.
+    pub fd: c_int,
+    /// The socket carries plain bytes.
+    pub plain: bool,
+    /// The server does not watch the socket for the time being.
+    pub asleep: bool,
+}
+
+struct Protocol {
+    original: *const MkSchedHandler,
+    ours: &'static MkSchedHandler,
+}
+
+impl ModernHost {
+    /// The host of the calling worker thread.
+    pub fn new(api: &'static PluginApi, plugin: *mut MkPlugin, network_plugin: usize) -> Self {
+        ModernHost {
+            api,
+            plugin,
+            network_plugin,
+            serving: RefCell::default(),
+            by_fd: RefCell::default(),
+            peers: RefCell::default(),
+            protocols: RefCell::default(),
+            in_stage: Cell::new(None),
+            later: RefCell::default(),
+            taken: Cell::new(0),
+        }
+    }
+
+    /// Whether a connection's transport is the unencrypted one.
+    ///
+    /// # Safety
+    /// The connection is open.
+    pub unsafe fn is_plain(&self, conn: NonNull<MkSchedConn>) -> bool {
+        // SAFETY: by the contract of this function.
+        let plugin = unsafe { self.transport(conn) };
+        // SAFETY: a transport's plugin and its texts live as long as the process.
+        !plugin.is_null() && unsafe { c_text((*plugin).shortname) } == Some("liana")
+    }
+
+    /// Begins to serve: takes the connection out of the server's hands.
+    ///
+    /// # Safety
+    /// The pointers of `serving` are good.
+    pub unsafe fn take(&self, serving: Serving, read: ReadFn, close: CloseFn) {
+        // SAFETY: by the contract of this function.
+        let conn = unsafe { &mut *serving.conn.as_ptr() };
+        let original = conn.protocol;
+        let mut protocols = self.protocols.borrow_mut();
+        conn.protocol = match protocols.iter().find(|protocol| protocol.original == original) {
+            Some(protocol) => protocol.ours,
+            None => {
+                // SAFETY: a protocol of the server is static.
+                let copy = unsafe { *original };
+                // Leaked: the server may hold it for as long as it runs.
+                let ours = Box::leak(Box::new(MkSchedHandler {
+                    cb_read: Some(read),
+                    cb_close: Some(close),
+                    ..copy
+                }));
+                protocols.push(Protocol { original, ours });
+                ours
+            }
+        };
+        drop(protocols);
+        put(&mut self.serving.borrow_mut(), serving.key.index(), Some(serving));
+        put(&mut self.by_fd.borrow_mut(), serving.fd.unsigned_abs() as usize, Some(serving.key));
+        self.taken.set(self.taken.get() + 1);
+    }
+
+    /// The client in service behind a connection.
+    ///
+    /// # Safety
+    /// The connection is open.
+    pub unsafe fn of_connection(&self, conn: NonNull<MkSchedConn>) -> Option<Serving> {
+        // SAFETY: by the contract of this function.
+        let fd = unsafe { conn.as_ref() }.event.fd;
+        let key = *self.by_fd.borrow().get(usize::try_from(fd).ok()?)?;
+        self.serving(key?).filter(|serving| serving.conn == conn)
+    }
+
+    /// The server's own protocol of a connection whose protocol is ours.
+    ///
+    /// # Safety
+    /// The connection is open.
+    pub unsafe fn original(&self, conn: NonNull<MkSchedConn>) -> *const MkSchedHandler {
+        // SAFETY: by the contract of this function.
+        let present = unsafe { conn.as_ref() }.protocol;
+        let protocols = self.protocols.borrow();
+        let known = protocols.iter().find(|protocol| std::ptr::eq(protocol.ours, present));
+        known.map_or(present, |protocol| protocol.original)
+    }
+
+    /// Stops serving a client that the server is about to drop, or has just
+    /// taken back: forgets it and gives the connection its protocol again.
+    ///
+    /// # Safety
+    /// The connection is open.
+    pub unsafe fn forget(&self, conn: NonNull<MkSchedConn>) -> Option<ClientKey> {
+        // SAFETY: by the contract of this function.
+        let found = unsafe { self.of_connection(conn) };
+        // SAFETY: as above.
+        let original = unsafe { self.original(conn) };
+        // SAFETY: as above.
+        unsafe { (*conn.as_ptr()).protocol = original };
+        self.later.borrow_mut().retain(|(serving, _)| serving.conn != conn);
+        let serving = found?;
+        // SAFETY: a client in service has its request still.
+        unsafe { (*serving.request.as_ptr()).handler_data = std::ptr::null_mut() };
+        self.clear(serving);
+        Some(serving.key)
+    }
+
+    /// Takes the server's interest in a client away, until the request is ended.
+    ///
+    /// # Safety
+    /// The client is in service.
+    pub unsafe fn sleep(&self, serving: Serving) {
+        // SAFETY: called on the worker thread that owns the connection.
+        unsafe {
+            let _ = (self.api.ev_del)((self.api.sched_loop)(), &raw mut (*serving.conn.as_ptr()).event);
+        }
+        let mut table = self.serving.borrow_mut();
+        if let Some(Some(entry)) = table.get_mut(serving.key.index())
+            && entry.key == serving.key
+        {
+            entry.asleep = true;
+        }
+    }
+
+    /// Ends what ended inside its own Stage 30.
+    pub fn finish_later(&self) {
+        loop {
+            let Some((serving, end)) = self.later.borrow_mut().pop() else { return };
+            self.finish(serving, end);
+        }
+    }
+
+    /// Whether a connection waits for [`ModernHost::finish_later`].
+    pub fn ends_soon(&self, conn: NonNull<MkSchedConn>) -> bool {
+        self.later.borrow().iter().any(|(serving, _)| serving.conn == conn)
+    }
+
+    /// Forgets a client whose request the server frees.
+    pub fn drop_client(&self, key: ClientKey) {
+        self.later.borrow_mut().retain(|(serving, _)| serving.key != key);
+        if let Some(serving) = self.serving(key) {
+            self.clear(serving);
+        }
+    }
+
+    /// Whether something waits for [`ModernHost::finish_later`].
+    pub fn has_later(&self) -> bool {
+        !self.later.borrow().is_empty()
+    }
+
+    /// The descriptors of all clients in service.
+    pub fn in_service(&self) -> Vec<c_int> {
+        let serving = self.serving.borrow();
+        let later = self.later.borrow();
+        serving.iter().flatten().chain(later.iter().map(|(serving, _)| serving)).map(|s| s.fd).collect()
+    }
+
+    fn serving(&self, key: ClientKey) -> Option<Serving> {
+        let found = *self.serving.borrow().get(key.index())?;
+        found.filter(|serving| serving.key == key)
+    }
+
+    fn clear(&self, serving: Serving) {
+        put(&mut self.serving.borrow_mut(), serving.key.index(), None);
+        put(&mut self.by_fd.borrow_mut(), serving.fd.unsigned_abs() as usize, None);
+    }
+
+    /// Gives the connection back and ends the request. May come back to us.
+    fn finish(&self, serving: Serving, end: End) {
+        let close = end.fate != Fate::KeepAlive;
+        // SAFETY: the client is in service, or was until just now: the server
+        // has told nothing else.
+        unsafe {
+            let conn = serving.conn.as_ptr();
+            (*conn).protocol = self.original(serving.conn);
+            let request = serving.request.as_ptr();
+            (*request).handler_data = std::ptr::null_mut();
+            (*request).headers.status = c_int::from(end.status);
+            (*request).headers.content_length = i64::try_from(end.body_bytes).unwrap_or(i64::MAX);
+            if close {
+                // Nothing that stands in the buffer is looked at any more.
+                (*serving.session.as_ptr()).body_length = 0;
+            } else if serving.asleep {
+                self.watch(serving, MASK_READ);
+            }
+        }
+        if end.fate == Fate::Abort {
+            socket::reset_on_close(serving.fd);
+        }
+        let taken = self.taken.get();
+        // SAFETY: called on the worker thread that owns the session.
+        let result =
+            unsafe { (self.api.http_request_end)(self.plugin, serving.session.as_ptr(), c_int::from(close)) };
+        // The next request of a pipeline was run inside the call. If it was not
+        // one of ours, its answer waits in the channel for somebody to flush it.
+        if result == 1 && self.taken.get() == taken {
+            // SAFETY: the connection is open: it carries another request.
+            unsafe { self.watch(serving, MASK_WRITE) };
+        }
+    }
+
+    /// # Safety
+    /// The connection is open.
+    unsafe fn watch(&self, serving: Serving, mask: u32) {
+        // SAFETY: called on the worker thread that owns the connection, whose
+        // event is its first member.
+        let _ = unsafe {
+            (self.api.ev_add)(
+                (self.api.sched_loop)(),
+                serving.fd,
+                EVENT_CONNECTION,
+                mask,
+                serving.conn.as_ptr().cast(),
+            )
+        };
+    }
+
+    /// # Safety
+    /// The connection is open.
+    unsafe fn transport(&self, conn: NonNull<MkSchedConn>) -> *mut MkPlugin {
+        // SAFETY: by the contract of this function; the member's place belongs
+        // to the version that was recognised.
+        unsafe {
+            let net = conn.as_ref().net.cast::<c_char>();
+            *net.byte_add(self.network_plugin).cast::<*mut MkPlugin>()
+        }
+    }
+
+    fn send_through_transport(&self, serving: Serving, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        // SAFETY: the client is in service.
+        let (net, plugin) = unsafe { (&*serving.conn.as_ref().net, self.transport(serving.conn)) };
+        let mut total = 0;
+        for slice in bytes {
+            // SAFETY: the slice is valid for the call.
+            let sent = unsafe { (net.write)(plugin, serving.fd, slice.as_ptr().cast(), slice.len()) };
+            match usize::try_from(sent) {
+                Ok(n) => {
+                    total += n;
+                    if n < slice.len() {
+                        break;
+                    }
+                }
+                Err(_) if total > 0 => break,
+                Err(_) => return Err(io::Error::last_os_error()),
+            }
+        }
+        Ok(total)
+    }
+}
+
+impl Host for ModernHost {
+    fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent {
+        let Some(serving) = self.serving(client) else { return Sent::Gone };
+        socket::outcome(if serving.plain {
+            socket::send(serving.fd, bytes)
+        } else {
+            self.send_through_transport(serving, bytes)
+        })
+    }
+
+    fn end(&self, client: ClientKey, end: End) {
+        let Some(serving) = self.serving(client) else { return };
+        self.clear(serving);
+        if self.in_stage.get() == Some(client) {
+            // The server goes on with the request when Stage 30 returns.
+            self.later.borrow_mut().push((serving, end));
+        } else {
+            self.finish(serving, end);
+        }
+    }
+}
+
+fn put<T>(table: &mut Vec<Option<T>>, index: usize, value: Option<T>) {
+    if table.len() <= index {
+        table.resize_with(index + 1, || None);
+    }
+    table[index] = value;
+}

@@ -1,0 +1,364 @@
+//! Mirrors of the structures of Monkey 1.7.0 to 1.8.9, as far as they are the
+//! same in all of them. No logic.
+//!
+//! What moved between those versions is left out as padding, apart from
+//! `mk_plugin_network.plugin`, whose place is told by the server's. The numbers
+//! in the assertions at the end were measured on the headers of each version;
+//! `tests/abi_layout.rs` compares them with `tests/data/modern-layout.json`.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::mem::{offset_of, size_of};
+
+pub use crate::abi::legacy::raw::{MkList, MkPtr};
+
+/// What the server knows of a plugin (`struct mk_plugin`). The server writes
+/// into it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkPlugin {
+    /// No coroutine for us.
+    pub flags: c_int,
+    /// The name that `[HANDLERS]` uses.
+    pub shortname: *const c_char,
+    /// For people.
+    pub name: *const c_char,
+    /// For people.
+    pub version: *const c_char,
+    /// Exactly [`STAGE`], or `[HANDLERS]` does not find us.
+    pub hooks: c_uint,
+    /// For transports alone.
+    pub capabilities: c_char,
+    /// The server's functions, set before init.
+    pub api: *mut PluginApi,
+    /// Called first.
+    pub init_plugin: Option<unsafe extern "C" fn(*mut MkPlugin, *mut c_char) -> c_int>,
+    /// Called last.
+    pub exit_plugin: Option<unsafe extern "C" fn(*mut MkPlugin) -> c_int>,
+    /// Called in the main thread.
+    pub master_init: Option<unsafe extern "C" fn(*mut MkServer) -> c_int>,
+    /// Called in each worker.
+    pub worker_init: Option<unsafe extern "C" fn(*mut MkServer)>,
+    /// For transports alone.
+    pub network: *mut MkPluginNetwork,
+    /// The stages that we want to be called at.
+    pub stage: *mut MkPluginStage,
+    /// Of dlopen.
+    pub handler: *mut c_void,
+    /// Of the file.
+    pub path: *mut c_char,
+    /// Thread key, if wanted.
+    pub thread_key: *mut c_void,
+    /// Link in the list of plugins.
+    pub head: MkList,
+    /// The server's own.
+    pub stage_list: MkList,
+    /// The server's own.
+    pub load_type: c_int,
+    /// The server, set before init.
+    pub server_ctx: *mut MkServer,
+}
+
+/// The stages of a plugin (`struct mk_plugin_stage`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkPluginStage {
+    /// On accept.
+    pub stage10: Option<unsafe extern "C" fn(c_int) -> c_int>,
+    /// On a parsed request.
+    pub stage20: Option<unsafe extern "C" fn(*mut MkHttpSession, *mut MkHttpRequest) -> c_int>,
+    /// On a request that `[HANDLERS]` sends to us.
+    pub stage30: Option<
+        unsafe extern "C" fn(
+            *mut MkPlugin,
+            *mut MkHttpSession,
+            *mut MkHttpRequest,
+            c_int,
+            *mut MkList,
+        ) -> c_int,
+    >,
+    /// As a coroutine; disabled in the server.
+    pub stage30_thread: Option<unsafe extern "C" fn()>,
+    /// The client of a request that we took once is gone.
+    pub stage30_hangup:
+        Option<unsafe extern "C" fn(*mut MkPlugin, *mut MkHttpSession, *mut MkHttpRequest) -> c_int>,
+    /// Behind a request.
+    pub stage40: Option<unsafe extern "C" fn(*mut MkHttpSession, *mut MkHttpRequest) -> c_int>,
+    /// A connection is closed.
+    pub stage50: Option<unsafe extern "C" fn(c_int) -> c_int>,
+    /// The server's own.
+    pub plugin: *mut MkPlugin,
+    /// The server's own.
+    pub head: MkList,
+    /// The server's own.
+    pub parent_head: MkList,
+}
+
+/// The server (`struct mk_server`); the part in front of what moved.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkServer {
+    _a: [u8; 175],
+    /// `KeepAlive`.
+    pub keep_alive: i8,
+    /// `MaxKeepAliveRequest`.
+    pub max_keep_alive_request: c_int,
+}
+
+/// A transport (`struct mk_plugin_network`); the part in front of what moved.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkPluginNetwork {
+    _read: *const c_void,
+    /// Writes without blocking; -1 sets errno. The first argument is the
+    /// transport's plugin.
+    pub write: unsafe extern "C" fn(*mut MkPlugin, c_int, *const c_void, usize) -> c_int,
+}
+
+/// Something that the event loop watches (`struct mk_event`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkEvent {
+    /// The descriptor.
+    pub fd: c_int,
+    /// [`EVENT_CONNECTION`], [`EVENT_CUSTOM`] and others.
+    pub kind: c_int,
+    /// What it is registered for; the server decides by this.
+    pub mask: u32,
+    /// Whether it is registered.
+    pub status: u8,
+    /// For whoever owns it.
+    pub data: *mut c_void,
+    /// Called for custom events.
+    pub handler: Option<unsafe extern "C" fn(*mut c_void) -> c_int>,
+    /// The server's own.
+    pub head: MkList,
+    /// The server's own.
+    pub priority_head: MkList,
+    /// The server's own.
+    pub priority: c_char,
+}
+
+/// The event loop of a worker (`struct mk_event_loop`); handed through.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkEventLoop {
+    _private: [u8; 0],
+}
+
+/// A worker of the server (`struct mk_sched_worker`); handed through.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkSchedWorker {
+    _private: [u8; 0],
+}
+
+/// Called by the event loop for a connection.
+pub type ReadFn = unsafe extern "C" fn(*mut MkSchedConn, *mut MkSchedWorker, *mut MkServer) -> c_int;
+/// Called when a connection is closed.
+pub type CloseFn = unsafe extern "C" fn(*mut MkSchedConn, *mut MkSchedWorker, c_int, *mut MkServer) -> c_int;
+
+/// What a protocol does with its connections (`struct mk_sched_handler`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct MkSchedHandler {
+    /// For people.
+    pub name: *const c_char,
+    /// Something can be read, or the connection broke.
+    pub cb_read: Option<ReadFn>,
+    /// The connection is being closed.
+    pub cb_close: Option<CloseFn>,
+    /// The channel is empty.
+    pub cb_done: Option<ReadFn>,
+    /// Switches to another protocol.
+    pub cb_upgrade: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, *mut MkServer) -> c_int>,
+    /// Bytes behind a connection that belong to the protocol.
+    pub sched_extra_size: c_int,
+    /// Flags.
+    pub capabilities: c_char,
+}
+
+/// A client connection (`struct mk_sched_conn`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkSchedConn {
+    /// Its socket in the event loop.
+    pub event: MkEvent,
+    _a: [u8; 24],
+    /// What happens on it.
+    pub protocol: *const MkSchedHandler,
+    _server_listen: *mut c_void,
+    /// Its transport.
+    pub net: *mut MkPluginNetwork,
+}
+
+/// A stream of output (`struct mk_stream`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkStream {
+    _a: [u8; 88],
+    /// Link in its channel.
+    pub head: MkList,
+}
+
+/// One client connection as HTTP sees it (`struct mk_http_session`); the part
+/// in front of what moved.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkHttpSession {
+    _sched_init: c_int,
+    /// The client's socket.
+    pub socket: c_int,
+    _pipelined: c_int,
+    /// Requests finished on this connection.
+    pub counter_connections: c_int,
+    _status: c_int,
+    /// The connection will not be kept.
+    pub close_now: c_int,
+    _channel: *mut c_void,
+    /// The connection.
+    pub conn: *mut MkSchedConn,
+    _body_size: c_uint,
+    /// Bytes in the receive buffer.
+    pub body_length: c_uint,
+    _request_list: MkList,
+    _init_time: i64,
+    /// The receive buffer, from the first byte of this request.
+    pub body: *mut c_char,
+}
+
+/// One request (`struct mk_http_request`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkHttpRequest {
+    _status: c_int,
+    /// 9, 10, 11 or -1.
+    pub protocol: c_int,
+    _a: [u8; 24],
+    /// Where the server queues its own response.
+    pub stream: MkStream,
+    _b: [u8; 376],
+    /// The target without its query.
+    pub uri: MkPtr,
+    /// The decoded path; a NUL was written behind it.
+    pub uri_processed: MkPtr,
+    _c: [u8; 328],
+    /// What stands behind the `?`.
+    pub query_string: MkPtr,
+    _d: [u8; 88],
+    /// Ours; null again for each request.
+    pub handler_data: *mut c_void,
+    _e: [u8; 32],
+    /// What the server believes was answered.
+    pub headers: ResponseHeaders,
+}
+
+/// The head of the server's own response (`struct response_headers`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct ResponseHeaders {
+    /// The status; must be one that the server knows when Stage 30 returns.
+    pub status: c_int,
+    _connection: c_int,
+    _custom_status: MkPtr,
+    /// Bytes of the body; -1 if unknown.
+    pub content_length: i64,
+}
+
+/// An entry of the api table that we do not call.
+pub type Unused = *const c_void;
+
+/// The table of functions for plugins (`struct plugin_api`), up to what we use.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PluginApi {
+    _sockets: [Unused; 16],
+    /// `printf` into the server's log.
+    pub _error: unsafe extern "C" fn(c_int, *const c_char, ...),
+    /// Ends the request of a session of this worker; may call us back.
+    pub http_request_end: unsafe extern "C" fn(*mut MkPlugin, *mut MkHttpSession, c_int) -> c_int,
+    _memory_to_streams: [Unused; 40],
+    /// Watches a descriptor, or changes what it is watched for.
+    pub ev_add: unsafe extern "C" fn(*mut MkEventLoop, c_int, c_int, u32, *mut c_void) -> c_int,
+    /// Stops watching.
+    pub ev_del: unsafe extern "C" fn(*mut MkEventLoop, *mut MkEvent) -> c_int,
+    _timeouts_to_config: [Unused; 10],
+    /// The event loop of this worker.
+    pub sched_loop: unsafe extern "C" fn() -> *mut MkEventLoop,
+}
+
+/// `MK_PLUGIN_STAGE`.
+pub const STAGE: c_uint = 256;
+/// `MK_PLUGIN_RET_CONTINUE`: the plugin answers later.
+pub const RET_CONTINUE: c_int = 100;
+
+/// `MK_EVENT_CONNECTION`.
+pub const EVENT_CONNECTION: c_int = 3;
+/// `MK_EVENT_CUSTOM`.
+pub const EVENT_CUSTOM: c_int = 4;
+/// `MK_EVENT_READ`.
+pub const MASK_READ: u32 = 1;
+/// `MK_EVENT_WRITE`.
+pub const MASK_WRITE: u32 = 4;
+/// `MK_EVENT_NONE`: not registered.
+pub const STATUS_NONE: u8 = 1;
+
+/// Structure, field, measured offset and ours, of everything that is read or written.
+pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
+    ("mk_plugin", "flags", 0, offset_of!(MkPlugin, flags)),
+    ("mk_plugin", "shortname", 8, offset_of!(MkPlugin, shortname)),
+    ("mk_plugin", "hooks", 32, offset_of!(MkPlugin, hooks)),
+    ("mk_plugin", "api", 40, offset_of!(MkPlugin, api)),
+    ("mk_plugin", "init_plugin", 48, offset_of!(MkPlugin, init_plugin)),
+    ("mk_plugin", "stage", 88, offset_of!(MkPlugin, stage)),
+    ("mk_plugin", "load_type", 152, offset_of!(MkPlugin, load_type)),
+    ("mk_plugin", "server_ctx", 160, offset_of!(MkPlugin, server_ctx)),
+    ("mk_plugin_stage", "stage30", 16, offset_of!(MkPluginStage, stage30)),
+    ("mk_plugin_stage", "stage30_hangup", 32, offset_of!(MkPluginStage, stage30_hangup)),
+    ("mk_plugin_stage", "stage50", 48, offset_of!(MkPluginStage, stage50)),
+    ("mk_plugin_stage", "_parent_head", 80, offset_of!(MkPluginStage, parent_head)),
+    ("mk_server", "keep_alive", 175, offset_of!(MkServer, keep_alive)),
+    ("mk_server", "max_keep_alive_request", 176, offset_of!(MkServer, max_keep_alive_request)),
+    ("mk_plugin_network", "write", 8, offset_of!(MkPluginNetwork, write)),
+    ("mk_event", "mask", 8, offset_of!(MkEvent, mask)),
+    ("mk_event", "status", 12, offset_of!(MkEvent, status)),
+    ("mk_event", "handler", 24, offset_of!(MkEvent, handler)),
+    ("mk_event", "priority", 64, offset_of!(MkEvent, priority)),
+    ("mk_sched_handler", "cb_read", 8, offset_of!(MkSchedHandler, cb_read)),
+    ("mk_sched_handler", "cb_close", 16, offset_of!(MkSchedHandler, cb_close)),
+    ("mk_sched_handler", "sched_extra_size", 40, offset_of!(MkSchedHandler, sched_extra_size)),
+    ("mk_sched_conn", "event", 0, offset_of!(MkSchedConn, event)),
+    ("mk_sched_conn", "protocol", 96, offset_of!(MkSchedConn, protocol)),
+    ("mk_sched_conn", "net", 112, offset_of!(MkSchedConn, net)),
+    ("mk_stream", "_head", 88, offset_of!(MkStream, head)),
+    ("mk_http_session", "socket", 4, offset_of!(MkHttpSession, socket)),
+    ("mk_http_session", "counter_connections", 12, offset_of!(MkHttpSession, counter_connections)),
+    ("mk_http_session", "close_now", 20, offset_of!(MkHttpSession, close_now)),
+    ("mk_http_session", "conn", 32, offset_of!(MkHttpSession, conn)),
+    ("mk_http_session", "body_length", 44, offset_of!(MkHttpSession, body_length)),
+    ("mk_http_session", "body", 72, offset_of!(MkHttpSession, body)),
+    ("mk_http_request", "protocol", 4, offset_of!(MkHttpRequest, protocol)),
+    ("mk_http_request", "stream", 32, offset_of!(MkHttpRequest, stream)),
+    ("mk_http_request", "uri", 512, offset_of!(MkHttpRequest, uri)),
+    ("mk_http_request", "uri_processed", 528, offset_of!(MkHttpRequest, uri_processed)),
+    ("mk_http_request", "query_string", 872, offset_of!(MkHttpRequest, query_string)),
+    ("mk_http_request", "handler_data", 976, offset_of!(MkHttpRequest, handler_data)),
+    ("mk_http_request", "headers", 1016, offset_of!(MkHttpRequest, headers)),
+    ("response_headers", "status", 0, offset_of!(ResponseHeaders, status)),
+    ("response_headers", "content_length", 24, offset_of!(ResponseHeaders, content_length)),
+    ("plugin_api", "_error", 128, offset_of!(PluginApi, _error)),
+    ("plugin_api", "http_request_end", 136, offset_of!(PluginApi, http_request_end)),
+    ("plugin_api", "ev_add", 464, offset_of!(PluginApi, ev_add)),
+    ("plugin_api", "ev_del", 472, offset_of!(PluginApi, ev_del)),
+    ("plugin_api", "sched_loop", 560, offset_of!(PluginApi, sched_loop)),
+];
+
+const _: () = {
+    let mut i = 0;
+    while i < OFFSETS.len() {
+        assert!(OFFSETS[i].2 == OFFSETS[i].3, "a mirror differs from the measured layout");
+        i += 1;
+    }
+    assert!(size_of::<MkPlugin>() == 168 && size_of::<MkPluginStage>() == 96);
+    assert!(size_of::<MkEvent>() == 72 && size_of::<MkSchedHandler>() == 48);
+    assert!(size_of::<MkStream>() == 104);
+};

@@ -1,0 +1,90 @@
+//! A Monkey 1.8 request as the engine wants it. The server scribbles into its
+//! receive buffer; what it overwrote is put back in a copy of the head.
+
+use super::raw::{MkHttpRequest, MkHttpSession, MkPtr, MkServer};
+use crate::engine::{Awaits, head_end};
+
+/// Monkey waits for every body with a length, and for chunked ones of POST and PUT.
+pub const AWAITS: Awaits = Awaits { length: |_| true, chunked: |method| matches!(method, "POST" | "PUT") };
+
+/// Borrowed views into a request, valid until it is ended.
+pub struct View<'a> {
+    /// What is behind the head in the buffer.
+    pub behind: &'a [u8],
+    /// The decoded path.
+    pub path: &'a [u8],
+    /// Monkey's own decision.
+    pub may_keep_alive: bool,
+}
+
+/// Reads a request; its head goes into `head`.
+///
+/// # Safety
+/// The pointers are those of Stage 30, and nothing of the request is changed
+/// while the view is used.
+pub unsafe fn view<'a>(
+    server: *const MkServer,
+    session: *const MkHttpSession,
+    request: *const MkHttpRequest,
+    head: &mut Vec<u8>,
+) -> View<'a> {
+    // SAFETY: by the contract of this function.
+    let (server, session, request) = unsafe { (&*server, &*session, &*request) };
+    // SAFETY: the buffer holds these bytes, and does not move while the request is processed.
+    let buffer = unsafe { slice(MkPtr { data: session.body, len: u64::from(session.body_length) }) };
+    // SAFETY: the path is a slice of the buffer or an allocation of the request.
+    let path = unsafe { slice(request.uri_processed) };
+
+    let length = head_end(buffer).unwrap_or(buffer.len());
+    head.clear();
+    head.extend_from_slice(&buffer[..length]);
+    // Compared as numbers: the path may stand in another allocation.
+    let behind_path = (path.as_ptr() as usize + path.len()).wrapping_sub(buffer.as_ptr() as usize);
+    restore(head, behind_path, request.query_string.len > 0 && !request.query_string.data.is_null());
+
+    // As `mk_http_keepalive_check` has decided, and as `mk_http_request_end` will.
+    let may_keep_alive = server.keep_alive != 0
+        && session.close_now == 0
+        && request.protocol == 11
+        && session.counter_connections < server.max_keep_alive_request;
+    View { behind: &buffer[length..], path, may_keep_alive }
+}
+
+/// Puts back the blank or the `?` that the server overwrote with a NUL.
+fn restore(head: &mut [u8], at: usize, has_query: bool) {
+    if head.get(at) == Some(&0) {
+        // Behind an empty query there is a blank; behind the blank, a version.
+        head[at] = if has_query || head.get(at + 1) == Some(&b' ') { b'?' } else { b' ' };
+    }
+}
+
+/// # Safety
+/// `pointer` is null or leads to `len` bytes that stay for `'a`.
+unsafe fn slice<'a>(pointer: MkPtr) -> &'a [u8] {
+    if pointer.data.is_null() {
+        return &[];
+    }
+    // SAFETY: by the contract of this function.
+    unsafe { std::slice::from_raw_parts(pointer.data.cast(), usize::try_from(pointer.len).unwrap_or(0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_overwrote_is_put_back_h24() {
+        for (text, at, has_query) in [
+            ("GET /a HTTP/1.1\r\n\r\n", 6, false),
+            ("GET /a?x=1 HTTP/1.1\r\n\r\n", 6, true),
+            ("GET /a? HTTP/1.1\r\n\r\n", 6, false),
+        ] {
+            let mut head = text.as_bytes().to_vec();
+            head[at] = 0;
+            restore(&mut head, at, has_query);
+            assert_eq!(head, text.as_bytes());
+            restore(&mut head, usize::MAX, has_query);
+            assert_eq!(head, text.as_bytes());
+        }
+    }
+}
