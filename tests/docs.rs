@@ -1,6 +1,7 @@
-//! What is written for people agrees with the code: the sample configuration is right, and
-//! docs/CONFIG.md has exactly the keys of `config::keys`.
+//! What is written for people agrees with the code: the sample configuration is right,
+//! docs/CONFIG.md has exactly the keys of `config::keys`, and what the pages name is there.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +87,53 @@ fn the_examples_in_the_reference_are_right() {
     assert!(examples > KEYS.len());
 }
 
+#[test]
+fn the_pages_link_to_what_is_there() {
+    for page in PAGES {
+        let folder = project().join(page).parent().unwrap().to_owned();
+        for link in read(page).split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
+            assert!(link.contains("://") || folder.join(link).exists(), "{page} links to {link}");
+        }
+    }
+}
+
+#[test]
+fn the_pages_name_what_is_there() {
+    let mut sources = String::new();
+    gather(&project().join("src"), &mut sources);
+    gather(&project().join("tests"), &mut sources);
+    let words: HashSet<&str> = sources.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let mut names = 0;
+    for page in PAGES {
+        for name in read(page).lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+            let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
+            if name.starts_with("src/") || name.starts_with("tests/") {
+                assert!(project().join(name).exists(), "{page} names {name}");
+            } else if is_name && name.contains(['_', ':']) {
+                let last = name.rsplit(':').next().unwrap();
+                assert!(words.contains(last), "{page} names {name}");
+            }
+            names += 1;
+        }
+    }
+    assert!(names > 100);
+}
+
+/// The pages for people who change the code.
+const PAGES: [&str; 4] = ["docs/ARCHITECTURE.md", "docs/LIFECYCLE.md", "docs/LEXICON.md", "CONTRIBUTING.md"];
+
+fn gather(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("a folder of sources").flatten() {
+        match entry.path() {
+            path if path.is_dir() => gather(&path, text),
+            path if path.extension().is_some_and(|e| e == "rs") => {
+                text.push_str(&fs::read_to_string(path).expect("a source file"));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The row of a key in the table of the reference.
 fn row(key: &Key) -> String {
     let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
@@ -93,7 +141,11 @@ fn row(key: &Key) -> String {
 }
 
 fn reference() -> String {
-    fs::read_to_string(project().join("docs/CONFIG.md")).expect("docs/CONFIG.md can be read")
+    read("docs/CONFIG.md")
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(project().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
 fn project() -> PathBuf {

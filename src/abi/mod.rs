@@ -1,8 +1,8 @@
 //! The border to C: the only folder with `unsafe` in it.
 //!
 //! Owns: the symbols that Monkey looks up, the mirrors of its structures, the
-//! panic barrier, the clock. Translates and decides nothing. May use `engine`,
-//! and of the leaves only what the engine's surface speaks.
+//! panic barrier, the clock. Translates and decides nothing. May use `engine`
+//! and nothing else of this crate.
 //!
 //! Read next: [`legacy`] (Monkey 1.5), [`modern`] (Monkey 1.7 and 1.8),
 //! [`bridge`] (what both share), [`guard`] (what a panic turns into).

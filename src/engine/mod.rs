@@ -8,7 +8,7 @@
 //!
 //! 1. [`Shared::admit`] is read-only and gives the verdict that Stage 30 needs
 //!    at once.
-//! 2. No borrow is held while the host is called: [`drive`] borrows the worker,
+//! 2. No borrow is held while the host is called: [`drive()`] borrows the worker,
 //!    takes one action, releases, calls the host, and feeds the outcome back. A
 //!    nested `drive` on the same thread returns at once; the outer one picks up
 //!    what the nested entry queued.
@@ -19,7 +19,7 @@
 //! 6. A turn is bounded; then it is the host's turn.
 //!
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
-//! [`serve`] (what moves it on).
+//! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
 mod date;
 mod deadlines;
