@@ -17,7 +17,7 @@ fn cluster(algorithm: Algorithm) -> Arc<Cluster> {
 }
 
 fn pick(cluster: &Cluster, tried: &Tried) {
-    let ask = Ask { connection: 5, source: &[192, 0, 2, 1], tried, now_ms: 1 };
+    let ask = Ask { connection: 5, source: &[192, 0, 2, 1], tried, repeatable: true, now_ms: 1 };
     black_box(cluster.pick(black_box(&ask)));
 }
 

@@ -39,7 +39,7 @@ fn twenty(algorithm: Algorithm, offline: Option<usize>) -> (String, String) {
     for n in 0..20_u8 {
         // Each request comes from a client of its own: 192.0.2.1 and up.
         let source = [192, 0, 2, n + 1];
-        let ask = Ask { connection: n.into(), source: &source, tried: &tried, now_ms: 1 };
+        let ask = Ask { connection: n.into(), source: &source, tried: &tried, repeatable: true, now_ms: 1 };
         if in_flight.len() == AT_A_TIME {
             in_flight.pop_front();
         }

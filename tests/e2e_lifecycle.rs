@@ -44,6 +44,7 @@ fn exactly_the_promised_symbols_are_exported() {
             "_mkp_stage_40",
             "_mkp_stage_50",
             "_plugin_info",
+            "mk_plugin_proxy_reverse",
         ]
     );
 }

@@ -30,16 +30,13 @@ struct Seat {
 
 impl Peers {
     /// The peer of a connection; `find` asks for it once.
-    pub fn peer(&mut self, fd: c_int, find: impl FnOnce() -> Peer) -> Peer {
-        match self.seat(fd) {
-            Some(seat) => seat.peer.get_or_insert_with(find).clone(),
-            None => find(),
-        }
+    pub fn peer(&mut self, fd: c_int, find: impl FnOnce() -> Peer) -> &Peer {
+        self.seat(fd).peer.get_or_insert_with(find)
     }
 
     /// The number of a connection (Naive); `take` asks for it once.
     pub fn number(&mut self, fd: c_int, take: impl FnOnce() -> u32) -> u32 {
-        self.seat(fd).map_or(0, |seat| *seat.number.get_or_insert_with(take))
+        *self.seat(fd).number.get_or_insert_with(take)
     }
 
     /// Forgets a connection that is closed; gives its number.
@@ -49,12 +46,13 @@ impl Peers {
         seat.number.take()
     }
 
-    fn seat(&mut self, fd: c_int) -> Option<&mut Seat> {
-        let i = usize::try_from(fd).ok()?;
+    /// The seat of an open descriptor.
+    fn seat(&mut self, fd: c_int) -> &mut Seat {
+        let i = usize::try_from(fd).unwrap_or_default();
         if self.by_fd.len() <= i {
             self.by_fd.resize_with(i + 1, Seat::default);
         }
-        self.by_fd.get_mut(i)
+        &mut self.by_fd[i]
     }
 }
 

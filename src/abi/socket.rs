@@ -1,6 +1,7 @@
 //! System calls on a client's own socket, and other C odds and ends that both
 //! families need.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::io::{self, IoSlice};
 
@@ -26,6 +27,57 @@ pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         }
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// The largest piece offered to a transport at once: one TLS record.
+const PIECE: usize = 16 * 1024;
+
+/// Writes through a transport until it is full or everything is taken.
+///
+/// `refused` remembers how long the piece was that a transport did not take:
+/// it is to be offered again just so, since a TLS library may have encrypted
+/// it already. The bytes themselves come again by themselves: whatever was not
+/// taken is offered first the next time, in one slice.
+///
+/// # Errors
+/// As the transport; "would block" only when nothing was taken.
+pub fn send_through(
+    bytes: &[IoSlice<'_>],
+    refused: &Cell<usize>,
+    write: impl Fn(&[u8]) -> c_int,
+) -> io::Result<usize> {
+    let mut total = 0;
+    for slice in bytes {
+        let mut rest = &slice[..];
+        while !rest.is_empty() {
+            let piece = match refused.take() {
+                0 => rest.len().min(PIECE),
+                again => again.min(rest.len()),
+            };
+            match usize::try_from(write(&rest[..piece])) {
+                Ok(0) => return Ok(total),
+                Ok(n) => {
+                    total += n;
+                    rest = &rest[n.min(rest.len())..];
+                }
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() == io::ErrorKind::WouldBlock {
+                        refused.set(piece);
+                    }
+                    return if total > 0 { Ok(total) } else { Err(error) };
+                }
+            }
+        }
+    }
+    Ok(total)
+}
+
+/// Makes the server see the end of what a client sends, at once and whatever
+/// else the socket is waiting for. The client notices nothing.
+pub fn end_reading(fd: c_int) {
+    // SAFETY: a plain system call; a closed descriptor is an error, ignored.
+    let _ = unsafe { libc::shutdown(fd, libc::SHUT_RD) };
 }
 
 /// What a result of writing means to the engine.
@@ -65,4 +117,32 @@ pub unsafe fn c_text<'a>(pointer: *const c_char) -> Option<&'a str> {
     }
     // SAFETY: by the contract of this function.
     unsafe { CStr::from_ptr(pointer) }.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_refused_piece_is_offered_again_with_its_length() {
+        let offered = RefCell::new(Vec::new());
+        let answers = RefCell::new(vec![40_000 - 2 * 16_384 - 1, -1, 16_384, 16_384]);
+        let write = |piece: &[u8]| {
+            offered.borrow_mut().push(piece.len());
+            let answer = answers.borrow_mut().pop().unwrap_or(0);
+            if answer < 0 {
+                // SAFETY: errno of this thread.
+                unsafe { *libc::__errno_location() = libc::EAGAIN };
+            }
+            answer
+        };
+        let refused = Cell::new(0);
+        let (head, body) = (vec![0; 16_384], vec![0; 40_000 - 16_384]);
+        let sent = send_through(&[IoSlice::new(&head), IoSlice::new(&body)], &refused, write).unwrap();
+        assert_eq!((sent, refused.get()), (2 * 16_384, 40_000 - 2 * 16_384));
+        let more = vec![0; 20_000];
+        assert_eq!(send_through(&[IoSlice::new(&more)], &refused, write).unwrap(), 40_000 - 2 * 16_384 - 1);
+        assert_eq!(offered.borrow()[..4], [16_384, 16_384, 7232, 7232]);
+    }
 }

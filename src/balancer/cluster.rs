@@ -73,14 +73,25 @@ impl Cluster {
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Pick {
         let all_online = self.offline.0.load(Ordering::Relaxed) == 0;
-        if !all_online && let Some(index) = self.claim_due_trial(ask) {
+        if all_online {
+            return match self.balancer.choose(ask, &View { cluster: self, ask, all_online }) {
+                Some(index) => Pick::Backend { index, trial: false },
+                None => Pick::AllTried,
+            };
+        }
+        // A request that must not go out twice is no guinea pig while somebody is well.
+        if ask.repeatable
+            && let Some(index) = self.claim_due_trial(ask)
+        {
             return Pick::Backend { index, trial: true };
         }
-        match self.balancer.choose(ask, &View { cluster: self, ask, all_online }) {
-            Some(index) => Pick::Backend { index, trial: false },
-            None if all_online => Pick::AllTried,
-            None => self.last_resort(ask),
+        if let Some(index) = self.balancer.choose(ask, &View { cluster: self, ask, all_online }) {
+            return Pick::Backend { index, trial: false };
         }
+        if let Some(index) = self.claim_due_trial(ask) {
+            return Pick::Backend { index, trial: true };
+        }
+        self.last_resort(ask)
     }
 
     /// One backend.
@@ -125,7 +136,7 @@ impl Cluster {
 
     /// A trial ended without a verdict, for instance because the client left: the next request may
     /// try at once.
-    pub fn abandon_trial(&self, index: usize, _now_ms: u64) {
+    pub fn abandon_trial(&self, index: usize) {
         self.backend(index).health.abandon_trial();
     }
 

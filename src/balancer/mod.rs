@@ -74,6 +74,8 @@ pub struct Ask<'a> {
     pub source: &'a [u8],
     /// The backends that this request has already been sent to in vain.
     pub tried: &'a Tried,
+    /// The request may go out twice: it can be risked on a backend that is on trial.
+    pub repeatable: bool,
     /// Milliseconds since the process's own epoch.
     pub now_ms: u64,
 }
@@ -178,6 +180,6 @@ mod testing {
 
     /// A request about which nothing is special.
     pub(super) fn plain(tried: &Tried) -> Ask<'_> {
-        Ask { connection: 0, source: &[], tried, now_ms: 0 }
+        Ask { connection: 0, source: &[], tried, repeatable: true, now_ms: 0 }
     }
 }

@@ -26,7 +26,7 @@ impl Worker {
         }
         self.close_old_idle(now);
         let exchanges = self.exchanges.iter().filter_map(|(_, exchange)| exchange.wake_at_ms());
-        let idle = self.pool.oldest().filter_map(|key| self.idle_until(key));
+        let idle = self.pool.iter().filter_map(|key| self.idle_until(key));
         if let Some(next) = exchanges.chain(idle).min() {
             self.timer.want(next, now.ms);
         }
@@ -51,7 +51,7 @@ impl Worker {
             exchange.deadline_ms = None;
             let route = exchange.order.as_ref().map(|order| Arc::clone(&order.route));
             if let Some(route) = route {
-                self.abandon(&route, phase, now);
+                self.abandon(&route, phase);
             }
             self.queue(key);
             return;
@@ -65,7 +65,7 @@ impl Worker {
             }
             Phase::Asking { .. } => Failure::HeaderTimeOut,
             Phase::Relaying { .. } if exchange.client.half_closed => {
-                self.client_left(key, now);
+                self.client_left(key);
                 return;
             }
             Phase::Relaying { .. } => Failure::ReadTimeOut,
@@ -78,10 +78,9 @@ impl Worker {
     }
 
     fn close_old_idle(&mut self, now: Now) {
-        loop {
-            let old =
-                self.pool.oldest().find(|&key| self.idle_until(key).is_some_and(|until| until <= now.ms));
-            let Some(key) = old else { return };
+        let is_old = |key: &Key<Upstream>| self.idle_until(*key).is_some_and(|until| until <= now.ms);
+        let old: Vec<Key<Upstream>> = self.pool.iter().filter(is_old).collect();
+        for key in old {
             if let Some(upstream) = self.upstreams.remove(key) {
                 self.pool.remove(upstream.endpoint, key);
             }

@@ -45,13 +45,6 @@ impl Outgoing {
     pub fn total(&self) -> usize {
         self.first.len() - self.from + self.body
     }
-
-    /// Appends what is left behind the first `sent` bytes to `rest`.
-    pub fn rest_into(&self, sent: usize, rest: &mut Vec<u8>) {
-        let of_first = self.first.len() - self.from;
-        rest.extend_from_slice(&self.first[self.from + sent.min(of_first)..]);
-        rest.extend_from_slice(&self.buffer[sent.saturating_sub(of_first)..self.body]);
-    }
 }
 
 /// Works until nothing moves any more or the turn's budget is used up.

@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::host::Fate;
 use super::shared::Route;
@@ -10,6 +11,9 @@ use super::upstream::Upstream;
 use crate::balancer::{InFlight, Tried};
 use crate::http::Version;
 use crate::http::body::BodyDecoder;
+
+/// How long a silent answer is kept up for a client that closed its sending side.
+const HALF_CLOSED: Duration = Duration::from_secs(5);
 
 /// One request on its way through us.
 #[derive(Debug)]
@@ -58,12 +62,12 @@ pub struct Client {
     pub half_closed: bool,
 }
 
-/// What was asked for, kept until the answer has begun.
+/// What was asked for.
 #[derive(Debug)]
 pub struct Order {
     /// Where the request goes.
     pub route: Arc<Route>,
-    /// The request as it goes out, body included.
+    /// The request as it goes out, body included; kept until the answer has begun.
     pub request: Vec<u8>,
     /// Repeating it changes nothing.
     pub idempotent: bool,
@@ -148,13 +152,14 @@ impl Exchange {
         self.pending_from < self.pending.len()
     }
 
-    /// The connection to the backend, in the phases that have one.
-    pub fn upstream(&self) -> Option<Key<Upstream>> {
-        match &self.phase {
-            Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. } => {
-                Some(attempt.upstream)
-            }
-            Phase::Picking | Phase::Flushing(_) => None,
+    /// How long the backend may be silent inside its answer: a client that
+    /// closed its sending side has probably left, so not for long then.
+    pub fn read_timeout(&self) -> Option<Duration> {
+        let configured = self.order.as_ref().and_then(|order| order.route.settings.read_timeout);
+        if self.client.half_closed {
+            Some(HALF_CLOSED.min(configured.unwrap_or(HALF_CLOSED)))
+        } else {
+            configured
         }
     }
 

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::http::chunked::BadChunk;
 use crate::http::response::BadResponse;
 
@@ -12,6 +14,10 @@ pub enum Failure {
     /// No connection: nothing was sent.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// No connection for want of something on our side: descriptors, memory,
+    /// ports, or the address of a name that is still being looked up.
+    #[error("cannot connect: {0}")]
+    Local(io::Error),
     /// No connection in time (`ConnectTimeOut`).
     #[error("no connection within ConnectTimeOut")]
     ConnectTimeOut,
@@ -69,15 +75,33 @@ pub struct Attempted {
 }
 
 impl Failure {
+    /// The failure to open a connection.
+    pub fn of_connect(error: io::Error) -> Self {
+        let ours = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(errno) => matches!(
+                errno,
+                Errno::MFILE
+                    | Errno::NFILE
+                    | Errno::NOBUFS
+                    | Errno::NOMEM
+                    | Errno::ADDRNOTAVAIL
+                    | Errno::NOSPC
+            ),
+            None => true,
+        };
+        if ours { Failure::Local(error) } else { Failure::Connect(error) }
+    }
+
     /// Whether it speaks against the backend. A pooled connection that was
     /// closed meanwhile does not: any server may do that.
     pub fn blames_backend(&self, reused: bool) -> bool {
-        !(reused && self.is_loss())
+        !(matches!(self, Failure::Local(_)) || (reused && self.is_loss()))
     }
 
     /// The status for the client.
     pub fn status(&self) -> u16 {
         match self {
+            Failure::Local(_) => 503,
             Failure::ConnectTimeOut
             | Failure::SendTimeOut
             | Failure::HeaderTimeOut
@@ -90,7 +114,7 @@ impl Failure {
     /// no byte of it can have arrived.
     pub fn next(&self, attempted: Attempted) -> Next {
         match self {
-            Failure::Connect(_) | Failure::ConnectTimeOut => Next::OtherBackend,
+            Failure::Connect(_) | Failure::Local(_) | Failure::ConnectTimeOut => Next::OtherBackend,
             _ if !self.is_loss() => Next::GiveUp,
             _ if attempted.sent && !attempted.idempotent => Next::GiveUp,
             _ if attempted.reused => Next::SameBackend,
@@ -132,6 +156,15 @@ mod tests {
         for (failure, attempted, next) in cases {
             assert_eq!(failure.next(attempted), next, "{failure:?} {attempted:?}");
         }
+    }
+
+    #[test]
+    fn our_own_shortage_is_not_the_backends_fault() {
+        for (errno, ours) in [(libc::EMFILE, true), (libc::ENOBUFS, true), (libc::ECONNREFUSED, false)] {
+            let failure = Failure::of_connect(io::Error::from_raw_os_error(errno));
+            assert_eq!(!failure.blames_backend(false), ours, "{failure}");
+        }
+        assert_eq!(Failure::of_connect(io::Error::from(io::ErrorKind::NotFound)).status(), 503);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //! another backend is asked, what the client is told.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Now;
 use super::exchange::{Attempt, Exchange, Phase};
@@ -12,8 +11,6 @@ use super::shared::Route;
 use super::worker::Worker;
 use crate::balancer::Flip;
 
-/// How long a silent answer is kept up for a client that closed its sending side.
-pub(super) const HALF_CLOSED_MS: u64 = 5000;
 /// The status in the log for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
 
@@ -43,7 +40,7 @@ impl Worker {
             // The head is out: all that is left is to let the client see the cut.
             exchange.phase = Phase::Flushing(Fate::Abort);
             exchange.deadline_ms = None;
-            self.blame(&route, backend, trial, &failure, now);
+            self.judge(&route, backend, trial, reused, &failure, now);
             self.queue(key);
             return;
         }
@@ -54,11 +51,7 @@ impl Worker {
         if next == Next::OtherBackend && sent {
             order.retries_left -= 1;
         }
-        if failure.blames_backend(reused) {
-            self.blame(&route, backend, trial, &failure, now);
-        } else if trial {
-            route.cluster.abandon_trial(backend, now.ms);
-        }
+        self.judge(&route, backend, trial, reused, &failure, now);
         match next {
             Next::SameBackend => {
                 if !self.attempt(key, backend, trial, false, now) {
@@ -75,7 +68,7 @@ impl Worker {
     }
 
     /// The client is gone for good, as its own socket tells.
-    pub(super) fn client_left(&mut self, key: ClientKey, now: Now) {
+    pub(super) fn client_left(&mut self, key: ClientKey) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(Fate::Close));
         exchange.pending.clear();
@@ -86,7 +79,7 @@ impl Worker {
         }
         let route = exchange.order.as_ref().map(|order| Arc::clone(&order.route));
         if let Some(route) = route {
-            self.abandon(&route, phase, now);
+            self.abandon(&route, phase);
         }
         self.queue(key);
     }
@@ -96,27 +89,28 @@ impl Worker {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.client.half_closed = true;
         match exchange.phase {
-            Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => self.client_left(key, now),
+            Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => self.client_left(key),
             // An answer that is flowing is delivered; a silent one is not kept up for long.
-            Phase::Relaying { .. } => {
-                self.set_deadline(key, Some(Duration::from_millis(HALF_CLOSED_MS)), now);
+            Phase::Relaying { .. } if !exchange.has_pending() => {
+                let timeout = exchange.read_timeout();
+                self.set_deadline(key, timeout, now);
             }
-            Phase::Flushing(_) => {}
+            Phase::Relaying { .. } | Phase::Flushing(_) => {}
         }
     }
 
     /// Frees what an exchange that ended outside of the ordinary way still holds.
-    pub(super) fn discard(&mut self, exchange: Exchange, now: Now) {
+    pub(super) fn discard(&mut self, exchange: Exchange) {
         let Exchange { phase, order, pending, .. } = exchange;
         self.recycle(pending);
         if let Some(order) = order {
-            self.abandon(&order.route, phase, now);
+            self.abandon(&order.route, phase);
             self.recycle(order.request);
         }
     }
 
     /// Lets go of an attempt without a verdict on the backend.
-    pub(super) fn abandon(&mut self, route: &Route, phase: Phase, now: Now) {
+    pub(super) fn abandon(&mut self, route: &Route, phase: Phase) {
         let (Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) =
             phase
         else {
@@ -124,23 +118,46 @@ impl Worker {
         };
         self.upstreams.remove(attempt.upstream);
         if attempt.trial {
-            route.cluster.abandon_trial(attempt.backend, now.ms);
+            route.cluster.abandon_trial(attempt.backend);
         }
     }
 
-    /// Counts a failure against a backend.
-    pub(super) fn blame(&mut self, route: &Route, backend: usize, trial: bool, failure: &Failure, now: Now) {
-        route.counters[backend].failure();
+    /// Counts a failure against a backend, if it is the backend's.
+    pub(super) fn judge(
+        &mut self,
+        route: &Route,
+        backend: usize,
+        trial: bool,
+        reused: bool,
+        failure: &Failure,
+        now: Now,
+    ) {
         let label = self.shared.endpoints[route.endpoints[backend]].label();
-        log::debug!("backend {label}: {failure}");
+        if !failure.blames_backend(reused) {
+            if trial {
+                route.cluster.abandon_trial(backend);
+            }
+            if matches!(failure, Failure::Local(_)) {
+                log::warn!("backend {label}: {failure}");
+            }
+            return;
+        }
+        route.counters[backend].failure();
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
             log::warn!("backend {label}: {failure}");
             self.tell(route, backend, flip);
         }
     }
 
+    /// Counts a whole answer in a backend's favour.
+    pub(super) fn praise(&mut self, route: &Route, backend: usize, now: Now) {
+        if let Some(flip) = route.cluster.record_success(backend, now.ms) {
+            self.tell(route, backend, flip);
+        }
+    }
+
     /// Tells the operator that a backend went or came back.
-    pub(super) fn tell(&self, route: &Route, backend: usize, flip: Flip) {
+    fn tell(&self, route: &Route, backend: usize, flip: Flip) {
         let label = self.shared.endpoints[route.endpoints[backend]].label();
         match flip {
             Flip::WentOffline { .. } => log::warn!(

@@ -34,9 +34,9 @@ impl Pool {
         self.by_endpoint[endpoint].retain(|&k| k != key);
     }
 
-    /// The one that has waited longest at each endpoint.
-    pub fn oldest(&self) -> impl Iterator<Item = Key<Upstream>> {
-        self.by_endpoint.iter().filter_map(|idle| idle.first().copied())
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Key<Upstream>> {
+        self.by_endpoint.iter().flatten().copied()
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
         assert_eq!(pool.put(0, key(1), 2), None);
         assert_eq!(pool.put(0, key(2), 2), None);
         assert_eq!(pool.put(0, key(3), 2), Some(key(1)));
-        assert_eq!(pool.oldest().collect::<Vec<_>>(), [key(2)]);
+        assert_eq!(pool.iter().collect::<Vec<_>>(), [key(2), key(3)]);
         assert_eq!(pool.take(0), Some(key(3)));
         pool.remove(0, key(2));
         assert_eq!((pool.take(0), pool.take(1)), (None, None));

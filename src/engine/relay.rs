@@ -2,14 +2,12 @@
 //! to its end, piece by piece as the client takes it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::Now;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
-use super::outcome::HALF_CLOSED_MS;
 use super::serve::Asked;
 use super::setup::milliseconds;
 use super::upstream::Use;
@@ -20,38 +18,42 @@ use crate::http::response::{self, BadResponse, Parsed};
 use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 impl Worker {
+    /// Reads once, and looks for the response's head in what has come so far.
     pub(super) fn read_head(&mut self, key: ClientKey, now: Now) -> Result<Asked, Failure> {
-        loop {
-            let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Asked::Wait) };
-            let (Phase::Asking { attempt, head, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
-            else {
-                return Ok(Asked::Wait);
-            };
-            let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(Asked::Wait) };
-            if !upstream.readable {
-                return Ok(Asked::Wait);
-            }
-            // Room is left for what came before, so that all of it fits the buffer.
-            let limit = order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len());
-            let room = limit.saturating_sub(head.len());
-            if room == 0 {
-                return Err(BadResponse::TooLarge.into());
-            }
-            let begun = head.len();
-            let n = match upstream.read(&mut self.scratch[begun..begun + room]) {
-                Ok(Some(0)) if begun == 0 => return Err(Failure::Closed),
-                Ok(Some(0)) => return Err(Failure::ClosedInHead),
-                Ok(Some(n)) => n,
-                Ok(None) => return Ok(Asked::Wait),
-                Err(error) if begun == 0 => return Err(Failure::Reset(error)),
-                Err(_) => return Err(Failure::ClosedInHead),
-            };
-            order.route.counters[attempt.backend].bytes(0, n as u64);
-            self.scratch[..begun].copy_from_slice(head);
-            if let Some(asked) = self.take_head(key, begun + n, now)? {
-                return Ok(asked);
-            }
+        let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Asked::Wait) };
+        let (Phase::Asking { attempt, head, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
+        else {
+            return Ok(Asked::Wait);
+        };
+        let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(Asked::Wait) };
+        if !upstream.readable {
+            return Ok(Asked::Wait);
         }
+        // Room is left for what came before, so that all of it fits the buffer.
+        let limit = order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len());
+        let begun = head.len();
+        let room = limit.saturating_sub(begun);
+        if room == 0 {
+            return Err(BadResponse::TooLarge.into());
+        }
+        let n = match upstream.read(&mut self.scratch[begun..begun + room]) {
+            Ok(Some(0)) if begun == 0 => return Err(Failure::Closed),
+            Ok(Some(0)) => return Err(Failure::ClosedInHead),
+            Ok(Some(n)) => n,
+            Ok(None) => return Ok(Asked::Wait),
+            Err(error) if begun == 0 => return Err(Failure::Reset(error)),
+            Err(_) => return Err(Failure::ClosedInHead),
+        };
+        let more = upstream.readable;
+        order.route.counters[attempt.backend].bytes(0, n as u64);
+        self.scratch[..begun].copy_from_slice(head);
+        let asked = self.take_head(key, begun + n, now)?;
+        if asked.is_none() && more {
+            // In a later step, so that a backend that never comes to the point
+            // keeps nobody else waiting.
+            self.queue(key);
+        }
+        Ok(asked.unwrap_or(Asked::Wait))
     }
 
     /// Looks for a final response head in the first `filled` bytes of the read
@@ -111,14 +113,17 @@ impl Worker {
         let fate = if keep_alive { Fate::KeepAlive } else { Fate::Close };
         exchange.status = status;
         exchange.head_bytes = text.len();
-        let backend = attempt.backend;
+        let (backend, trial) = (attempt.backend, attempt.trial);
         if let Phase::Asking { attempt, .. } = std::mem::replace(&mut exchange.phase, Phase::Picking) {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
         }
         route.counters[backend].response(status);
-        if let Some(flip) = route.cluster.record_success(backend, now.ms) {
-            self.tell(&route, backend, flip);
+        let request = std::mem::take(&mut order.request);
+        if trial {
+            // Not later: a long answer would keep the backend on trial.
+            self.praise(&route, backend, now);
         }
+        self.recycle(request);
         if relayed.done || relayed.surplus {
             self.finish_upstream(key, now);
         } else {
@@ -132,7 +137,7 @@ impl Worker {
     /// Reads the next piece of the body.
     pub(super) fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         let exchange = self.exchanges.get_mut(key)?;
-        let half_closed = exchange.client.half_closed;
+        let timeout = exchange.read_timeout();
         let Exchange { phase: Phase::Relaying { attempt, body, reusable, .. }, order: Some(order), .. } =
             exchange
         else {
@@ -165,11 +170,8 @@ impl Worker {
         };
         *reusable &= !relayed.surplus;
         order.route.counters[attempt.backend].bytes(0, n as u64);
-        let timeout = order.route.settings.read_timeout;
         if relayed.done {
             self.finish_upstream(key, now);
-        } else if half_closed {
-            self.set_deadline(key, Some(Duration::from_millis(HALF_CLOSED_MS)), now);
         } else {
             self.set_deadline(key, timeout, now);
         }
@@ -193,8 +195,12 @@ impl Worker {
         exchange.deadline_ms = None;
         let Phase::Relaying { attempt, reusable, .. } = phase else { return };
         let Some(order) = &exchange.order else { return };
-        let settings = &order.route.settings;
+        let route = Arc::clone(&order.route);
+        let settings = &route.settings;
         let (limit, idle_timeout) = (settings.pool_size, settings.pool_idle_timeout);
+        if !attempt.trial {
+            self.praise(&route, attempt.backend, now);
+        }
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return };
         if !reusable || upstream.closed || limit == 0 {
             self.upstreams.remove(attempt.upstream);

@@ -68,6 +68,7 @@ impl Worker {
                 connection: order.connection,
                 source: &order.source[..usize::from(order.source_len)],
                 tried: &order.tried,
+                repeatable: order.idempotent,
                 now_ms: now.ms,
             };
             let (index, trial) = match order.route.cluster.pick(&ask) {
@@ -75,7 +76,8 @@ impl Worker {
                 Pick::NoneEligible { .. } | Pick::AllTried if exchange.status != 0 => {
                     // The last failure says more than "nobody is left".
                     let status = exchange.status;
-                    self.reply_error(key, status, "no backend could be reached", None, now);
+                    let retry_after = (status == 503).then_some(1);
+                    self.reply_error(key, status, "no backend could be reached", retry_after, now);
                     return;
                 }
                 Pick::NoneEligible { retry_after_ms } => {
@@ -135,8 +137,8 @@ impl Worker {
                 true
             }
             Err(error) => {
-                let failure = Failure::Connect(error);
-                self.blame(&route, backend, trial, &failure, now);
+                let failure = Failure::of_connect(error);
+                self.judge(&route, backend, trial, false, &failure, now);
                 if let Some(exchange) = self.exchanges.get_mut(key) {
                     exchange.status = failure.status();
                 }
@@ -195,7 +197,7 @@ impl Worker {
                 true
             }
             Err(error) => {
-                self.fail(key, Failure::Connect(error), now);
+                self.fail(key, Failure::of_connect(error), now);
                 true
             }
         }

@@ -31,8 +31,9 @@ use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
-/// Steps in one turn before the host gets its thread back.
-const TURN_STEPS: usize = 512;
+/// Steps in one turn before the host gets its thread back; each moves at most
+/// one buffer of bytes.
+const TURN_STEPS: usize = 48;
 /// Events taken from the poll in one turn.
 const TURN_EVENTS: usize = 256;
 /// Recycled buffers that are kept.
@@ -222,10 +223,10 @@ impl Worker {
     }
 
     /// The host lost this client: everything of it is gone when this returns.
-    pub fn client_gone(&mut self, client: ClientKey, now: Now) {
+    pub fn client_gone(&mut self, client: ClientKey) {
         if let Some(exchange) = self.exchanges.remove(client) {
             self.unwatch_client(&exchange);
-            self.discard(exchange, now);
+            self.discard(exchange);
         }
     }
 
@@ -261,8 +262,11 @@ impl Worker {
 
     /// Begins a round of [`super::drive`]; false if one is under way already.
     pub(super) fn enter(&mut self) -> bool {
+        if std::mem::replace(&mut self.driving, true) {
+            return false;
+        }
         self.steps = 0;
-        !std::mem::replace(&mut self.driving, true)
+        true
     }
 
     /// Ends a round. What is left to do wakes the poll for the next turn.
@@ -291,20 +295,25 @@ impl Worker {
     /// Takes note of what the client took of `bytes`.
     pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, now: Now) {
         let total = bytes.total();
-        let was_pending = bytes.buffer.is_empty();
+        let Outgoing { first, from, buffer, body } = bytes;
+        let was_pending = buffer.is_empty();
+        let mut spare = Some(first);
         if let Some(exchange) = self.exchanges.get_mut(client) {
             match sent {
                 Sent::Bytes(n) if n >= total => {
                     exchange.count_sent(total);
                     if matches!(exchange.phase, Phase::Flushing(_)) {
                         exchange.deadline_ms = None;
-                    } else if was_pending {
-                        // The client has caught up: it is the backend's turn again.
-                        let timeout =
-                            exchange.order.as_ref().and_then(|order| order.route.settings.read_timeout);
-                        self.set_deadline(client, timeout, now);
+                        self.queue_first(client);
+                    } else {
+                        if was_pending {
+                            // The client has caught up: it is the backend's turn again.
+                            let timeout = exchange.read_timeout();
+                            self.set_deadline(client, timeout, now);
+                        }
+                        // At the end: one fast download must not keep everybody waiting.
+                        self.queue(client);
                     }
-                    self.queue_first(client);
                 }
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
@@ -313,24 +322,25 @@ impl Worker {
                     let timeout =
                         settings.map_or(Some(DEFAULT_CLIENT_TIMEOUT), |settings| settings.client_timeout);
                     let progress = n > 0 || !was_pending || exchange.deadline_ms.is_none();
-                    let mut rest = self.take_buffer();
-                    bytes.rest_into(n, &mut rest);
-                    if let Some(exchange) = self.exchanges.get_mut(client) {
-                        exchange.pending = rest;
-                        exchange.pending_from = 0;
-                    }
+                    let mut rest = spare.take().unwrap_or_default();
+                    let of_first = n.min(rest.len() - from);
+                    rest.extend_from_slice(&buffer[n - of_first..body]);
+                    exchange.pending = rest;
+                    exchange.pending_from = from + of_first;
                     if progress {
                         self.set_deadline(client, timeout, now);
                     }
                     self.watch_client(client);
                 }
-                Sent::Gone => self.client_left(client, now),
+                Sent::Gone => self.client_left(client),
             }
         }
-        if !bytes.buffer.is_empty() {
-            self.scratch = bytes.buffer;
+        if !buffer.is_empty() {
+            self.scratch = buffer;
         }
-        self.recycle(bytes.first);
+        if let Some(spare) = spare {
+            self.recycle(spare);
+        }
     }
 
     /// An answer of our own, whole, to be sent at the next step.
@@ -355,9 +365,8 @@ impl Worker {
     ) {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let keep_alive = exchange.client.keep_alive;
-        let body = format!("{status} {}: {why}\n", reply::reason(status));
-        let reply =
-            Reply { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes(), retry_after };
+        let body = reply::error_text(status, why);
+        let reply = Reply { status, content_type: reply::ERROR_TYPE, body: body.as_bytes(), retry_after };
         self.reply(key, &reply, keep_alive, now);
     }
 
@@ -416,17 +425,20 @@ impl Worker {
     }
 
     /// Puts the client's socket into our poll: for room to write, and for its FIN.
+    ///
+    /// Asked again, it asks the poll again: a transport may be full before its
+    /// socket is, and then no edge would come by itself.
     pub(super) fn watch_client(&mut self, key: ClientKey) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        if exchange.client.watched {
-            return;
-        }
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match self.poll.registry().register(
-            &mut SourceFd(&exchange.client.fd),
-            Source::Client(key).into(),
-            interest,
-        ) {
+        let (token, interest) = (Source::Client(key).into(), Interest::READABLE | Interest::WRITABLE);
+        let mut socket = SourceFd(&exchange.client.fd);
+        let registry = self.poll.registry();
+        let result = if exchange.client.watched {
+            registry.reregister(&mut socket, token, interest)
+        } else {
+            registry.register(&mut socket, token, interest)
+        };
+        match result {
             Ok(()) => exchange.client.watched = true,
             Err(error) => log::error!("a client cannot be watched: {error}"),
         }
@@ -492,7 +504,7 @@ impl Worker {
     fn on_client(&mut self, key: ClientKey, event: &mio::event::Event, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         if event.is_error() || event.is_write_closed() {
-            self.client_left(key, now);
+            self.client_left(key);
         } else {
             if event.is_writable() {
                 exchange.client.ready = true;

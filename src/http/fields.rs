@@ -19,7 +19,8 @@ pub enum Known {
     Expect,
     /// `Via` (RFC 9110 7.6.3).
     Via,
-    /// `X-Forwarded-For`, `-Proto`, `-Host`: what we say ourselves.
+    /// `X-Forwarded-*`, `Forwarded` and `X-Real-IP`: what backends believe a
+    /// gateway to say.
     Forwarding,
     /// `Proxy`: never a request field, but CGI programs read it as `HTTP_PROXY`.
     Proxy,
@@ -40,18 +41,28 @@ pub fn known(name: &[u8]) -> Known {
         5 if is("proxy") => Known::Proxy,
         6 if is("expect") => Known::Expect,
         7 if is("upgrade") || is("trailer") => Known::HopByHop,
+        9 if is("forwarded") || is("x-real-ip") => Known::Forwarding,
         10 if is("connection") => Known::Connection,
         10 if is("keep-alive") => Known::HopByHop,
         14 if is("content-length") => Known::ContentLength,
-        15 if is("x-forwarded-for") => Known::Forwarding,
-        16 if is("x-forwarded-host") => Known::Forwarding,
         16 if is("proxy-connection") => Known::HopByHop,
-        17 if is("x-forwarded-proto") => Known::Forwarding,
         17 if is("transfer-encoding") => Known::TransferEncoding,
         18 if is("proxy-authenticate") => Known::HopByHop,
         19 if is("proxy-authorization") => Known::HopByHop,
+        13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Known::Forwarding,
         _ => Known::Other,
     }
+}
+
+/// Whether a name becomes one of those that [`known`] knows when `_` is taken
+/// for `-`, as CGI and its successors do: `Content_Length` reaches a program as
+/// `Content-Length`.
+pub fn poses_as_known(name: &[u8]) -> bool {
+    if !name.contains(&b'_') {
+        return false;
+    }
+    let folded: Vec<u8> = name.iter().map(|&b| if b == b'_' { b'-' } else { b }).collect();
+    known(&folded) != Known::Other
 }
 
 /// The elements of a comma-separated list, without the white space around them.
@@ -93,8 +104,12 @@ impl ConnectionOptions {
     }
 }
 
-/// Whether some `Connection` line among `fields` names `name`.
+/// Whether some `Connection` line among `fields` names `name`. What identifies
+/// a user cannot be taken away like that.
 pub fn is_nominated(fields: &[httparse::Header<'_>], name: &[u8]) -> bool {
+    if name.eq_ignore_ascii_case(b"cookie") || name.eq_ignore_ascii_case(b"authorization") {
+        return false;
+    }
     fields
         .iter()
         .filter(|f| known(f.name.as_bytes()) == Known::Connection)
@@ -128,12 +143,20 @@ mod tests {
             ("content-LENGTH", Known::ContentLength),
             ("Te", Known::HopByHop),
             ("X-Forwarded-For", Known::Forwarding),
-            ("X-Forwarded-Fox", Known::Other),
+            ("X-Forwarded-Port", Known::Forwarding),
+            ("X-Forwarde-For", Known::Other),
+            ("x-real-IP", Known::Forwarding),
             ("", Known::Other),
             ("Hosts", Known::Other),
         ] {
             assert_eq!(known(name.as_bytes()), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn underscores_do_not_get_around_a_rule_f44() {
+        assert!(poses_as_known(b"Content_Length") && poses_as_known(b"X_Forwarded-For"));
+        assert!(!poses_as_known(b"X_Under") && !poses_as_known(b"Content-Length"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use httparse::Header;
 
 use super::Version;
 use super::body::BodyLength;
-use super::fields::{Known, is_nominated, known};
+use super::fields::{Known, is_nominated, known, poses_as_known};
 use super::request::Request;
 use super::response::Response;
 
@@ -54,7 +54,8 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
                 }
             }
             Known::Date | Known::Other => {
-                if !nominated(request.connection.names_fields, request.fields, name) {
+                if !nominated(request.connection.names_fields, request.fields, name) && !poses_as_known(name)
+                {
                     push(out, &[name, b": ", field.value, b"\r\n"]);
                 }
             }
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn hop_by_hop_fields_stay_behind_f1_f2_f5() {
         let head = "GET /a HTTP/1.1\r\nHost: h:81\r\nConnection: keep-alive, X-Hop\r\nX-Hop: s\r\nKeep-Alive: timeout=7\r\n\
-                    Proxy-Connection: keep-alive\r\nTE: trailers, gzip\r\nUpgrade: h2c\r\nProxy: evil\r\nX-Kept: y\r\n\r\n";
+                    Proxy-Connection: keep-alive\r\nX_Forwarded_For: 6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nTE: trailers, gzip\r\nUpgrade: h2c\r\nProxy: evil\r\nX-Kept: y\r\n\r\n";
         assert_eq!(
             forwarded(head, None),
             "GET /a HTTP/1.1\r\nHost: h:81\r\nX-Kept: y\r\nVia: 1.1 monkey\r\nX-Forwarded-For: 10.0.0.9\r\n\
@@ -206,10 +207,11 @@ mod tests {
 
     #[test]
     fn nomination_removes_nothing_that_frames_or_identifies_f4() {
-        let head = "POST /a HTTP/1.1\r\nHost: h\r\nConnection: Host, Content-Length, X-Forwarded-For, close\r\n\
-                    Content-Length: 3\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
+        let head = "POST /a HTTP/1.1\r\nHost: h\r\nConnection: Host, Content-Length, X-Forwarded-For, Cookie, close\r\n\
+                    Cookie: c\r\nContent-Length: 3\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
         let out = forwarded(head, Some(3));
         assert!(out.contains("Host: h\r\n") && out.contains("Content-Length: 3\r\n"), "{out}");
+        assert!(out.contains("Cookie: c\r\n"), "{out}");
         assert_eq!(out.matches("X-Forwarded-For: ").count(), 1);
         assert!(out.contains("X-Forwarded-For: 10.0.0.9\r\n") && !out.contains("close"), "{out}"); // F3 F10
     }

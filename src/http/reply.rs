@@ -39,26 +39,20 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>, says: &Answering<'_>, to_head
     }
 }
 
-/// Appends a small page that says what went wrong.
-pub fn write_error(
-    out: &mut Vec<u8>,
-    status: u16,
-    explanation: &str,
-    retry_after: Option<u64>,
-    says: &Answering<'_>,
-    to_head: bool,
-) {
-    let body = format!("{status} {}: {explanation}\n", reason(status));
-    let reply =
-        Reply { status, content_type: "text/plain; charset=utf-8", body: body.as_bytes(), retry_after };
-    write(out, &reply, says, to_head);
+/// The text of an error page: what went wrong, in a line.
+pub fn error_text(status: u16, why: &str) -> String {
+    format!("{status} {}: {why}\n", reason(status))
 }
+
+/// The media type of [`error_text`].
+pub const ERROR_TYPE: &str = "text/plain; charset=utf-8";
 
 /// A plain 503 for a client whose version is unknown, when nothing else works.
 pub fn last_resort(date: &str) -> Vec<u8> {
     let mut out = Vec::new();
-    let says = Answering { version: Version::Http11, keep_alive: false, date };
-    write_error(&mut out, 503, "the proxy had an internal error", Some(1), &says, false);
+    let text = error_text(503, "the proxy had an internal error");
+    let reply = Reply { status: 503, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after: Some(1) };
+    write(&mut out, &reply, &Answering { version: Version::Http11, keep_alive: false, date }, false);
     out
 }
 
@@ -67,6 +61,7 @@ pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        404 => "Not Found",
         405 => "Method Not Allowed",
         411 => "Length Required",
         413 => "Content Too Large",
@@ -83,13 +78,18 @@ pub fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
+    fn written(status: u16, why: &str, retry_after: Option<u64>, version: Version, to_head: bool) -> String {
+        let text = error_text(status, why);
+        let reply = Reply { status, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after };
+        let mut out = Vec::new();
+        write(&mut out, &reply, &Answering { version, keep_alive: true, date: "D" }, to_head);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn an_error_says_what_and_when_to_come_back() {
-        let mut out = Vec::new();
-        let says = Answering { version: Version::Http10, keep_alive: true, date: "D" };
-        write_error(&mut out, 503, "no backend is available", Some(7), &says, false);
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            written(503, "no backend is available", Some(7), Version::Http10, false),
             "HTTP/1.1 503 Service Unavailable\r\nDate: D\r\nContent-Type: text/plain; charset=utf-8\r\n\
              Cache-Control: no-store\r\nRetry-After: 7\r\nContent-Length: 49\r\nConnection: keep-alive\r\n\r\n\
              503 Service Unavailable: no backend is available\n"
@@ -98,9 +98,13 @@ mod tests {
 
     #[test]
     fn head_gets_the_length_alone() {
-        let mut out = Vec::new();
-        let says = Answering { version: Version::Http11, keep_alive: true, date: "D" };
-        write_error(&mut out, 502, "x", None, &says, true);
-        assert!(out.ends_with(b"Content-Length: 19\r\n\r\n"), "{}", String::from_utf8_lossy(&out));
+        let out = written(502, "x", None, Version::Http11, true);
+        assert!(out.ends_with("Content-Length: 19\r\n\r\n"), "{out}");
+    }
+
+    #[test]
+    fn the_last_resort_is_a_whole_answer() {
+        let out = String::from_utf8(last_resort("D")).unwrap();
+        assert!(out.starts_with("HTTP/1.1 503 ") && out.contains("Connection: close\r\n"), "{out}");
     }
 }

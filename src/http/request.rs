@@ -185,6 +185,13 @@ fn target_is_plain(target: &str) -> Result<(), Refusal> {
     if memmem::find(bytes, b"%00").is_some() {
         return Err(Refusal::Malformed("an encoded NUL in the target"));
     }
+    // A host that cannot decode one escape decodes none, and then sees no dot
+    // segments that the next reader will see.
+    let path = bytes.split(|&b| b == b'?').next().unwrap_or(bytes);
+    let mut escapes = path.split(|&b| b == b'%').skip(1);
+    if !escapes.all(|rest| matches!(rest, [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit())) {
+        return Err(Refusal::Malformed("a percent sign in the path that encodes nothing"));
+    }
     Ok(())
 }
 
@@ -265,6 +272,8 @@ mod tests {
             (b"GET /?x HTTP/1.0 HTTP/1.1\r\nHost: a\r\n\r\n", 400),                      // F34
             (b"GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),                              // F33
             (b"GET /a%00b HTTP/1.1\r\nHost: a\r\n\r\n", 400),                            // F30.nul
+            (b"GET /one/%zz/%2e%2e/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),            // F30 F32
+            (b"GET /a% HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             (b"GET one/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),                             // F29
             (b"G(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400),                                 // F26
             (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),                               // F15
@@ -279,6 +288,22 @@ mod tests {
         }
         many.extend_from_slice(b"\r\n");
         assert_eq!(refused(&many), 431); // F37
+    }
+
+    #[test]
+    fn escapes_that_encode_something_pass_f30() {
+        for target in [
+            "/a%2Fb%2fc%20d%41",
+            "/x?%zz",
+            "/x??a=b?/../c",
+            "/?a=1&b=%26&c=[]{}|^\"<>",
+            "/a+b%2Bc",
+            "//a///b;p=1",
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let mut room = storage();
+            assert_eq!(parse(head.as_bytes(), &mut room).unwrap().target, target);
+        }
     }
 
     #[test]

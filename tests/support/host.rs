@@ -313,6 +313,13 @@ impl Host {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
+    /// What its descriptors lead to, for messages.
+    pub fn open_files(&self) -> String {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        names.map(|name| name.display().to_string()).collect::<Vec<_>>().join(" ")
+    }
+
     /// Still there?
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

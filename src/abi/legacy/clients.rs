@@ -1,6 +1,7 @@
 //! What is known of the clients of one worker, by descriptor: Monkey 1.5 names
 //! them by nothing else.
 
+use std::collections::HashMap;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
@@ -15,7 +16,7 @@ pub enum Seat {
     Empty,
     /// An exchange is under way.
     Serving(Serving),
-    /// The exchange is over; the connection is closed in its own write event,
+    /// The exchange is over; the connection is closed in an event of its own,
     /// where no event of the same batch can be stale.
     Closing,
     /// The host dropped the client in service. Before 1.5.6 it forgot the
@@ -41,6 +42,8 @@ pub struct Clients {
     by_fd: Vec<Seat>,
     /// The descriptor of each exchange, by the place in its key.
     fd_of: Vec<c_int>,
+    /// By descriptor: the length of the piece that the transport refused last.
+    refused: HashMap<c_int, usize>,
 }
 
 impl Clients {
@@ -51,6 +54,9 @@ impl Clients {
 
     /// Changes the seat of a descriptor; gives the former one.
     pub fn set(&mut self, fd: c_int, seat: Seat) -> Seat {
+        if !matches!(seat, Seat::Serving(_)) {
+            self.refused.remove(&fd);
+        }
         if let Seat::Serving(serving) = &seat {
             let place = serving.key.index();
             if self.fd_of.len() <= place {
@@ -67,6 +73,20 @@ impl Clients {
         match self.seat(fd) {
             Seat::Serving(serving) if serving.key == key => Some((fd, serving)),
             _ => None,
+        }
+    }
+
+    /// The length of the piece that the transport did not take from a client last; 0 if it took all.
+    pub fn refused(&self, fd: c_int) -> usize {
+        self.refused.get(&fd).copied().unwrap_or(0)
+    }
+
+    /// Notes such a length.
+    pub fn set_refused(&mut self, fd: c_int, length: usize) {
+        if length > 0 {
+            self.refused.insert(fd, length);
+        } else {
+            self.refused.remove(&fd);
         }
     }
 

@@ -2,11 +2,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::c_int;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::ptr::NonNull;
 
 use super::clients::{Clients, Seat, Serving};
-use super::raw::{LEVEL_TRIGGERED, MODE_WRITE, PluginApi, SessionRequest};
+use super::raw::{LEVEL_TRIGGERED, MODE_READ, PluginApi, SessionRequest};
 use crate::abi::peers::Peers;
 use crate::abi::socket::{self, c_text};
 use crate::engine::{ClientKey, End, Fate, Host, Sent};
@@ -78,32 +78,19 @@ impl LegacyHost {
         // SAFETY: called on the worker thread that owns the client.
         let _ = unsafe { (self.api.event_socket_change_mode)(fd, mode, LEVEL_TRIGGERED) };
     }
-
-    fn send_through_transport(&self, fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut total = 0;
-        for slice in bytes {
-            // SAFETY: the slice is valid for the call; the descriptor is a client of this worker.
-            let sent = unsafe { (self.api.socket_send)(fd, slice.as_ptr().cast(), slice.len()) };
-            match usize::try_from(sent) {
-                Ok(n) => {
-                    total += n;
-                    if n < slice.len() {
-                        break;
-                    }
-                }
-                Err(_) if total > 0 => break,
-                Err(_) => return Err(io::Error::last_os_error()),
-            }
-        }
-        Ok(total)
-    }
 }
 
 impl Host for LegacyHost {
     fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent {
         let Some((fd, _)) = self.clients.borrow().serving(client) else { return Sent::Gone };
-        let result =
-            if self.plain { socket::send(fd, bytes) } else { self.send_through_transport(fd, bytes) };
+        if self.plain {
+            return socket::outcome(socket::send(fd, bytes));
+        }
+        let refused = Cell::new(self.clients.borrow().refused(fd));
+        // SAFETY: the slice is valid for the call; the descriptor is a client of this worker.
+        let write = |piece: &[u8]| unsafe { (self.api.socket_send)(fd, piece.as_ptr().cast(), piece.len()) };
+        let result = socket::send_through(bytes, &refused, write);
+        self.clients.borrow_mut().set_refused(fd, refused.get());
         socket::outcome(result)
     }
 
@@ -124,7 +111,9 @@ impl Host for LegacyHost {
                     socket::reset_on_close(fd);
                 }
                 self.clients.borrow_mut().set(fd, Seat::Closing);
-                self.watch(fd, MODE_WRITE);
+                // Its own read event comes at once, also when its buffer is full.
+                socket::end_reading(fd);
+                self.watch(fd, MODE_READ);
             }
         }
     }

@@ -159,16 +159,19 @@ pub unsafe extern "C" fn _mkp_stage_30(
 /// For Monkey alone: the pointers are those of a request that was answered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn _mkp_stage_40(_session: *mut ClientSession, request: *mut SessionRequest) -> c_int {
-    if let Some(request) = NonNull::new(request)
-        && !worker::answered_by_us(request)
-    {
-        // SAFETY: by the contract of this function.
-        let request = unsafe { &mut *request.as_ptr() };
-        if UNREAD_BODY.contains(&request.headers.status) {
-            request.close_now = 1;
+    let body = || {
+        if let Some(request) = NonNull::new(request)
+            && !worker::answered_by_us(request)
+        {
+            // SAFETY: by the contract of this function.
+            let request = unsafe { &mut *request.as_ptr() };
+            if UNREAD_BODY.contains(&request.headers.status) {
+                request.close_now = 1;
+            }
         }
-    }
-    RET_NOT_ME
+        false
+    };
+    finish(guard(body), RET_NOT_ME, RET_NOT_ME)
 }
 
 /// A client is gone; its socket is still open. May come twice, and for

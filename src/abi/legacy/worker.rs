@@ -71,16 +71,14 @@ pub unsafe fn stage_30(
         // SAFETY: the session is valid during the stage.
         let fd = unsafe { session.as_ref() }.socket;
         let now = clock::now();
-        let (peer, connection) = {
-            let mut peers = thread.host.peers.borrow_mut();
-            let connection = match &verdict {
-                Verdict::Proxy(route) if route.needs_connection_number() => {
-                    peers.number(fd, || shared.numbers.take())
-                }
-                _ => 0,
-            };
-            (peers.peer(fd, || Peer::of_socket(fd)), connection)
+        let mut peers = thread.host.peers.borrow_mut();
+        let connection = match &verdict {
+            Verdict::Proxy(route) if route.needs_connection_number() => {
+                peers.number(fd, || shared.numbers.take())
+            }
+            _ => 0,
         };
+        let peer = peers.peer(fd, || Peer::of_socket(fd));
         let parts = RequestParts {
             head: view.head,
             behind: view.behind,
@@ -98,6 +96,7 @@ pub unsafe fn stage_30(
             Verdict::Statistics(page) => thread.worker.borrow_mut().begin_statistics(*page, &parts, now),
             Verdict::NotMine => return RET_NOT_ME,
         };
+        drop(peers);
         let serving = Serving { key, session, request };
         thread.host.clients.borrow_mut().set(fd, Seat::Serving(serving));
         thread.host.in_stage.set(Some(key));
@@ -142,8 +141,10 @@ pub fn client_gone(fd: c_int) -> bool {
             Seat::Serving(serving) => {
                 clients.set(fd, Seat::Dropped);
                 drop(clients);
-                // Inside of a drive that is under way the worker is not borrowed either.
-                thread.worker.borrow_mut().client_gone(serving.key, clock::now());
+                if !POISONED.get() {
+                    // Inside of a drive that is under way the worker is not borrowed either.
+                    thread.worker.borrow_mut().client_gone(serving.key);
+                }
             }
             Seat::Closing => {
                 clients.set(fd, Seat::Dropped);
@@ -170,11 +171,17 @@ pub fn event_read(fd: c_int) -> bool {
         });
         return true;
     }
-    in_service(fd)
+    client_event(fd)
 }
 
 /// A descriptor is writable; true if it is ours.
 pub fn event_write(fd: c_int) -> bool {
+    client_event(fd)
+}
+
+/// An event of a client; true if it is one of ours. A connection that is to be
+/// closed is closed here: no event of the same batch can be stale then.
+fn client_event(fd: c_int) -> bool {
     with_thread(|thread| {
         let seat = thread.host.clients.borrow().seat(fd);
         match seat {
@@ -257,16 +264,7 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut Plugin, shared: &Arc<Shar
     Some(thread.get_or_init(|| Thread { worker: RefCell::new(worker), host }))
 }
 
-/// Whether a client of ours is behind the descriptor.
-fn in_service(fd: c_int) -> bool {
-    with_thread(|thread| matches!(thread.host.clients.borrow().seat(fd), Seat::Serving(_) | Seat::Closing))
-        .unwrap_or(false)
-}
-
 fn with_thread<R>(body: impl FnOnce(&Thread) -> R) -> Option<R> {
-    if POISONED.get() {
-        return None;
-    }
     THREAD.with(|thread| thread.get().map(body))
 }
 

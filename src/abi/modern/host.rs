@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_char, c_int};
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::ptr::NonNull;
 
 use super::raw::{
@@ -59,6 +59,8 @@ pub struct Serving {
     pub plain: bool,
     /// The server does not watch the socket for the time being.
     pub asleep: bool,
+    /// The length of the piece that the transport refused last; 0 if it took all.
+    pub refused: usize,
 }
 
 struct Protocol {
@@ -176,12 +178,7 @@ impl ModernHost {
         unsafe {
             let _ = (self.api.ev_del)((self.api.sched_loop)(), &raw mut (*serving.conn.as_ptr()).event);
         }
-        let mut table = self.serving.borrow_mut();
-        if let Some(Some(entry)) = table.get_mut(serving.key.index())
-            && entry.key == serving.key
-        {
-            entry.asleep = true;
-        }
+        self.update(serving.key, |serving| serving.asleep = true);
     }
 
     /// Ends what ended inside its own Stage 30.
@@ -220,6 +217,15 @@ impl ModernHost {
     fn serving(&self, key: ClientKey) -> Option<Serving> {
         let found = *self.serving.borrow().get(key.index())?;
         found.filter(|serving| serving.key == key)
+    }
+
+    fn update(&self, key: ClientKey, change: impl FnOnce(&mut Serving)) {
+        let mut table = self.serving.borrow_mut();
+        if let Some(Some(serving)) = table.get_mut(key.index())
+            && serving.key == key
+        {
+            change(serving);
+        }
     }
 
     fn clear(&self, serving: Serving) {
@@ -287,37 +293,23 @@ impl ModernHost {
             *net.byte_add(self.network_plugin).cast::<*mut MkPlugin>()
         }
     }
-
-    fn send_through_transport(&self, serving: Serving, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        // SAFETY: the client is in service.
-        let (net, plugin) = unsafe { (&*serving.conn.as_ref().net, self.transport(serving.conn)) };
-        let mut total = 0;
-        for slice in bytes {
-            // SAFETY: the slice is valid for the call.
-            let sent = unsafe { (net.write)(plugin, serving.fd, slice.as_ptr().cast(), slice.len()) };
-            match usize::try_from(sent) {
-                Ok(n) => {
-                    total += n;
-                    if n < slice.len() {
-                        break;
-                    }
-                }
-                Err(_) if total > 0 => break,
-                Err(_) => return Err(io::Error::last_os_error()),
-            }
-        }
-        Ok(total)
-    }
 }
 
 impl Host for ModernHost {
     fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent {
         let Some(serving) = self.serving(client) else { return Sent::Gone };
-        socket::outcome(if serving.plain {
-            socket::send(serving.fd, bytes)
-        } else {
-            self.send_through_transport(serving, bytes)
-        })
+        if serving.plain {
+            return socket::outcome(socket::send(serving.fd, bytes));
+        }
+        // SAFETY: the client is in service.
+        let (net, plugin) = unsafe { (&*serving.conn.as_ref().net, self.transport(serving.conn)) };
+        let refused = Cell::new(serving.refused);
+        // SAFETY: the slice is valid for the call; the connection is open.
+        let write =
+            |piece: &[u8]| unsafe { (net.write)(plugin, serving.fd, piece.as_ptr().cast(), piece.len()) };
+        let result = socket::send_through(bytes, &refused, write);
+        self.update(serving.key, |serving| serving.refused = refused.get());
+        socket::outcome(result)
     }
 
     fn end(&self, client: ClientKey, end: End) {

@@ -74,16 +74,14 @@ unsafe fn take(
     // SAFETY: as above.
     let plain = unsafe { thread.host.is_plain(conn) };
     let verdict = thread.worker.borrow_mut().admit(view.path);
-    let (peer, connection) = {
-        let mut peers = thread.host.peers.borrow_mut();
-        let connection = match (&verdict, SHARED.get()) {
-            (Verdict::Proxy(route), Some(shared)) if route.needs_connection_number() => {
-                peers.number(fd, || shared.numbers.take())
-            }
-            _ => 0,
-        };
-        (peers.peer(fd, || Peer::of_socket(fd)), connection)
+    let mut peers = thread.host.peers.borrow_mut();
+    let connection = match (&verdict, SHARED.get()) {
+        (Verdict::Proxy(route), Some(shared)) if route.needs_connection_number() => {
+            peers.number(fd, || shared.numbers.take())
+        }
+        _ => 0,
     };
+    let peer = peers.peer(fd, || Peer::of_socket(fd));
     let parts = RequestParts {
         head: &head,
         behind: view.behind,
@@ -107,10 +105,11 @@ unsafe fn take(
             }
         }
     };
+    drop(peers);
     thread.head.replace(head);
     // SAFETY: the request is valid until it is ended.
     unsafe { (*request.as_ptr()).handler_data = mark(key) };
-    let serving = Serving { key, session, request, conn, fd, plain, asleep: false };
+    let serving = Serving { key, session, request, conn, fd, plain, asleep: false, refused: 0 };
     // SAFETY: the pointers are good until the request is ended.
     unsafe { thread.host.take(serving, cb_read, cb_close) };
     thread.host.in_stage.set(Some(key));
@@ -131,7 +130,7 @@ pub unsafe fn hung_up(request: *mut MkHttpRequest) {
     let Some(key) = key_of(mark) else { return };
     with_thread(|thread| {
         thread.host.drop_client(key);
-        thread.worker.borrow_mut().client_gone(key, clock::now());
+        thread.worker.borrow_mut().client_gone(key);
     });
 }
 
@@ -331,7 +330,7 @@ unsafe fn early(conn: NonNull<MkSchedConn>) -> Early {
             Err(_) => {
                 // SAFETY: the connection is open still.
                 unsafe { thread.host.forget(conn) };
-                thread.worker.borrow_mut().client_gone(serving.key, clock::now());
+                thread.worker.borrow_mut().client_gone(serving.key);
                 return Some(Early::Gone);
             }
         }
@@ -355,7 +354,7 @@ unsafe extern "C" fn cb_close(
             if let Some(key) = unsafe { thread.host.forget(connection) }
                 && !POISONED.get()
             {
-                thread.worker.borrow_mut().client_gone(key, clock::now());
+                thread.worker.borrow_mut().client_gone(key);
             }
         });
     });

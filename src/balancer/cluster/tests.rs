@@ -32,11 +32,11 @@ fn tried(indices: &[usize]) -> Tried {
 }
 
 fn pick_at(cluster: &Cluster, now_ms: u64) -> Pick {
-    cluster.pick(&Ask { now_ms, ..plain(&Tried::new()) })
+    cluster.pick(&Ask { repeatable: true, now_ms, ..plain(&Tried::new()) })
 }
 
 fn pick_after(cluster: &Cluster, tried_before: &[usize], now_ms: u64) -> Pick {
-    cluster.pick(&Ask { now_ms, ..plain(&tried(tried_before)) })
+    cluster.pick(&Ask { repeatable: true, now_ms, ..plain(&tried(tried_before)) })
 }
 
 /// `count` picks as letters; a trial is a capital, no backend a `-`.
@@ -44,7 +44,7 @@ fn letters(cluster: &Cluster, count: u32, tried: &Tried, now_ms: u64) -> String 
     (0..count)
         .map(|connection| {
             let source = connection.to_be_bytes();
-            match cluster.pick(&Ask { connection, source: &source, tried, now_ms }) {
+            match cluster.pick(&Ask { connection, source: &source, tried, repeatable: true, now_ms }) {
                 Pick::Backend { index, trial: false } => char::from(b"abcdef"[index]),
                 Pick::Backend { index, trial: true } => char::from(b"ABCDEF"[index]),
                 _ => '-',
@@ -131,7 +131,7 @@ fn an_abandoned_or_silent_trial_is_followed_by_another() {
     let cluster = cluster(Algorithm::FirstAlive, &[0, 1]);
     take_offline(&cluster, 1, 0);
     assert_eq!(pick_at(&cluster, 10_000), trial(1));
-    cluster.abandon_trial(1, 10_001);
+    cluster.abandon_trial(1);
     assert_eq!(pick_at(&cluster, 10_001), trial(1));
     assert_eq!(pick_at(&cluster, 20_000), to(0));
     assert_eq!(pick_at(&cluster, 20_001), trial(1));
@@ -151,7 +151,7 @@ fn with_all_offline_each_gets_a_trial_now_and_then() {
     assert_eq!(pick_at(&cluster, 1_249), Pick::NoneEligible { retry_after_ms: 1 });
     assert_eq!(pick_at(&cluster, 1_250), trial(0));
     assert_eq!(pick_at(&cluster, 1_250), Pick::NoneEligible { retry_after_ms: 10 });
-    cluster.abandon_trial(0, 1_251);
+    cluster.abandon_trial(0);
     assert_eq!(pick_at(&cluster, 1_251), trial(0));
     assert_eq!(cluster.record_success(0, 1_252), Some(Flip::CameBack));
     assert_eq!(pick_at(&cluster, 1_253), to(0));
@@ -343,7 +343,7 @@ proptest! {
                     cluster.record_failure(index, trial, now_ms);
                     prop_assert!(policy.is_on() || cluster.backend(index).is_online());
                 }
-                Step::Abandon(index) => cluster.abandon_trial(index, now_ms),
+                Step::Abandon(index) => cluster.abandon_trial(index),
                 Step::Wait(ms) => now_ms = now_ms.saturating_add(ms),
                 Step::Pick { connection, source, tried: indices } => {
                     let set = tried(&indices);
@@ -351,7 +351,7 @@ proptest! {
                         (0..BACKENDS).map(|index| cluster.backend(index).is_online()).collect();
                     let all_tried =
                         list.iter().all(|&index| index >= BACKENDS || set.contains(index));
-                    let ask = Ask { connection, source: &source, tried: &set, now_ms };
+                    let ask = Ask { connection, source: &source, tried: &set, repeatable: true, now_ms };
                     match cluster.pick(&ask) {
                         Pick::Backend { index, trial } => {
                             prop_assert!(list.contains(&index));

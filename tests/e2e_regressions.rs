@@ -1,0 +1,139 @@
+//! One test for each fault that was found once, named after what went wrong.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::conf::STATISTICS;
+use support::{Backend, Client, Conf, End, Setup, eventually, for_each_host, harness_only, vice, within};
+
+/// An answer of our own inside Stage 30 was remembered by the request's
+/// address, so the host's next refusal at the same address passed for ours and
+/// kept a connection that Monkey 1.5 crashes on later.
+#[test]
+fn a_refusal_of_the_host_was_taken_for_ours() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, Conf::new().with_statistics().route("^/app", &[&a])).workers(1).start();
+        let mut client = host.client();
+        client.get(STATISTICS).expect(200);
+        client.send("POST /page.html HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n");
+        client.read("POST").expect(413);
+        assert!(client.closed_within(Duration::from_secs(2)));
+    });
+}
+
+/// The statistics page did not look at an announced body, which then was the
+/// next request.
+#[test]
+fn a_body_for_the_statistics_page_was_a_request_s4() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, Conf::new().with_statistics().route("^/app", &[&a])).workers(1).start();
+        let before = a.requests();
+        let smuggled = "GET /app/SMUGGLED HTTP/1.1\r\nHost: l\r\n\r\n";
+        let mut client = host.client();
+        client.send(format!(
+            "GET {STATISTICS} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+            smuggled.len()
+        ));
+        // Whether the host waits for the body or not, it is no request.
+        let (first, _) = client.read_all(Duration::from_millis(300));
+        let _ = client.try_send(smuggled);
+        let (second, end) = client.read_all(Duration::from_secs(2));
+        assert_ne!(end, End::TimedOut, "left open");
+        assert!(!first.is_empty() || !second.is_empty(), "not answered at all");
+        assert_eq!(a.requests(), before);
+    });
+}
+
+/// A client that stopped reading held its connection for ever: the server was
+/// asked to close it as soon as it could be written to.
+#[test]
+fn a_client_that_never_reads_kept_its_connection() {
+    let big = Backend::start("big", vice::fixed(60_000_000));
+    let until_close = Backend::start("until-close", vice::until_close(2_000_000));
+    for_each_host(|kind| {
+        let conf = Conf::new()
+            .route("^/big", &[&big])
+            .with("ClientTimeOut 1")
+            .route("^/close", &[&until_close])
+            .with("ClientTimeOut 1");
+        let host = Setup::new(kind, conf).workers(1).start();
+        host.get("/page.html").expect(200);
+        let before = host.descriptors();
+        let _silent: Vec<Client> = ["/big", "/close", "/big", "/close"]
+            .map(|path| {
+                let mut client = Client::connect_narrow(host.addr());
+                client.send_request("GET", path, "", b"");
+                client
+            })
+            .into();
+        // The worker's own poll, timer and waker are opened with the first request.
+        let own = 3;
+        eventually(Duration::from_secs(2), "the clients are served", || {
+            host.descriptors() >= before + own + 2
+        });
+        let mut left = String::new();
+        let closed = within(Duration::from_secs(8), || {
+            left = host.open_files();
+            host.descriptors() <= before + own
+        });
+        assert!(closed, "left open, {before} before: {left}");
+    });
+}
+
+/// A transport that takes less than the socket has room for gives no edge.
+#[test]
+fn a_transport_that_takes_little_stalled() {
+    let a = Backend::start("a", vice::fixed(4000));
+    harness_only(|kind| {
+        let host = Setup::new(kind, Conf::new().route("^/app", &[&a]))
+            .env("HARNESS_TRANSPORT", "fake-tls")
+            .env("HARNESS_SHORT_WRITES", "1")
+            .workers(1)
+            .start();
+        let response = host.get("/app").expect(200);
+        assert_eq!(response.body.len(), 4000);
+    });
+}
+
+/// One escape that encodes nothing kept the host from seeing the others.
+#[test]
+fn dot_segments_hid_behind_a_broken_escape_f32() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, Conf::new().route("^/one/", &[&a])).workers(1).start();
+        let before = a.requests();
+        for path in ["/one/%zz/%2e%2e/%2e%2e/dead/x", "/one/%2e%2e/dead/x", "/one/%zz", "/one/a%"] {
+            let status = host.get(path).status;
+            assert!((400..500).contains(&status), "{path}: {status}");
+        }
+        assert_eq!(a.requests(), before);
+    });
+}
+
+/// Spellings with an underscore reached programs as the names that we own, and
+/// `Connection` could take a user's credentials away.
+#[test]
+fn fields_got_around_the_rules_f4_f12_f44() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, Conf::new().route("^/app", &[&a])).workers(1).start();
+        let fields = "Connection: Cookie, Authorization\r\nCookie: c=1\r\nAuthorization: b\r\n\
+                      Content_Length: 5\r\nX_Forwarded_For: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\
+                      X-Forwarded-Port: 6\r\nX-Real-IP: 6.6.6.6\r\nX_Plain: kept\r\n";
+        host.client().ask("GET", "/app", fields, b"").expect(200);
+        let seen = format!("{:?}", a.last_seen()).to_lowercase();
+        assert!(
+            seen.contains("cookie") && seen.contains("authorization") && seen.contains("x_plain"),
+            "{seen}"
+        );
+        assert!(
+            !seen.contains("6.6.6.6") && !seen.contains("content_length") && !seen.contains("port"),
+            "{seen}"
+        );
+    });
+}
