@@ -11,11 +11,11 @@ use std::io::IoSlice;
 use std::ptr::NonNull;
 
 use super::raw::{
-    CloseFn, EVENT_CONNECTION, MASK_READ, MASK_WRITE, MkHttpRequest, MkHttpSession, MkPlugin, MkSchedConn,
-    MkSchedHandler, PluginApi, ReadFn,
+    CAP_SOCK_TLS, CloseFn, EVENT_CONNECTION, MASK_READ, MASK_WRITE, MkHttpRequest, MkHttpSession, MkPlugin,
+    MkSchedConn, MkSchedHandler, PluginApi, ReadFn,
 };
 use crate::abi::peers::Peers;
-use crate::abi::socket::{self, c_text};
+use crate::abi::socket;
 use crate::engine::{ClientKey, End, Fate, Host, Sent};
 
 /// The host of one worker thread.
@@ -83,17 +83,6 @@ impl ModernHost {
             later: RefCell::default(),
             taken: Cell::new(0),
         }
-    }
-
-    /// Whether a connection's transport is the unencrypted one.
-    ///
-    /// # Safety
-    /// The connection is open.
-    pub unsafe fn is_plain(&self, conn: NonNull<MkSchedConn>) -> bool {
-        // SAFETY: by the contract of this function.
-        let plugin = unsafe { self.transport(conn) };
-        // SAFETY: a transport's plugin and its texts live as long as the process.
-        !plugin.is_null() && unsafe { c_text((*plugin).shortname) } == Some("liana")
     }
 
     /// Begins to serve: takes the connection out of the server's hands.
@@ -321,6 +310,21 @@ impl Host for ModernHost {
         } else {
             self.finish(serving, end);
         }
+    }
+}
+
+/// Whether a client sends plain bytes, by the `Listen` line that it came in by.
+///
+/// # Safety
+/// The connection is open.
+pub unsafe fn is_plain(conn: NonNull<MkSchedConn>) -> bool {
+    // SAFETY: by the contract of this function; both structures live as long
+    // as the server listens.
+    unsafe {
+        let listener = conn.as_ref().server_listen;
+        !listener.is_null()
+            && !(*listener).listen.is_null()
+            && (*(*listener).listen).flags & CAP_SOCK_TLS == 0
     }
 }
 

@@ -177,6 +177,25 @@ pub struct MkSchedHandler {
     pub capabilities: c_char,
 }
 
+/// A listening socket (`struct mk_server_listen`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkServerListen {
+    _a: [u8; 96],
+    /// Its `Listen` line.
+    pub listen: *const MkConfigListener,
+}
+
+/// A `Listen` line of the configuration (`struct mk_config_listener`).
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkConfigListener {
+    _address: *const c_char,
+    _port: *const c_char,
+    /// [`CAP_SOCK_TLS`] and others.
+    pub flags: u32,
+}
+
 /// A client connection (`struct mk_sched_conn`).
 #[repr(C)]
 #[derive(Debug)]
@@ -186,7 +205,8 @@ pub struct MkSchedConn {
     _a: [u8; 24],
     /// What happens on it.
     pub protocol: *const MkSchedHandler,
-    _server_listen: *mut c_void,
+    /// The listening socket that it came in by.
+    pub server_listen: *const MkServerListen,
     /// Its transport.
     pub net: *mut MkPluginNetwork,
 }
@@ -291,6 +311,9 @@ pub const STAGE: c_uint = 256;
 /// `MK_PLUGIN_RET_CONTINUE`: the plugin answers later.
 pub const RET_CONTINUE: c_int = 100;
 
+/// `MK_CAP_SOCK_TLS`: clients speak TLS.
+pub const CAP_SOCK_TLS: u32 = 8;
+
 /// `MK_EVENT_CONNECTION`.
 pub const EVENT_CONNECTION: c_int = 3;
 /// `MK_EVENT_CUSTOM`.
@@ -328,6 +351,9 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_sched_handler", "sched_extra_size", 40, offset_of!(MkSchedHandler, sched_extra_size)),
     ("mk_sched_conn", "event", 0, offset_of!(MkSchedConn, event)),
     ("mk_sched_conn", "protocol", 96, offset_of!(MkSchedConn, protocol)),
+    ("mk_sched_conn", "server_listen", 104, offset_of!(MkSchedConn, server_listen)),
+    ("mk_server_listen", "listen", 96, offset_of!(MkServerListen, listen)),
+    ("mk_config_listener", "flags", 16, offset_of!(MkConfigListener, flags)),
     ("mk_sched_conn", "net", 112, offset_of!(MkSchedConn, net)),
     ("mk_stream", "_head", 88, offset_of!(MkStream, head)),
     ("mk_http_session", "socket", 4, offset_of!(MkHttpSession, socket)),

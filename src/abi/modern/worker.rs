@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::host::{ModernHost, Serving};
+use super::host::{ModernHost, Serving, is_plain};
 use super::raw::{
     CloseFn, EVENT_CUSTOM, MASK_READ, MkEvent, MkHttpRequest, MkHttpSession, MkPlugin, MkSchedConn,
     MkSchedWorker, MkServer, ReadFn, STATUS_NONE,
@@ -72,7 +72,7 @@ unsafe fn take(
     let (fd, conn) = unsafe { (session.as_ref().socket, session.as_ref().conn) };
     let Some(conn) = NonNull::new(conn) else { return };
     // SAFETY: as above.
-    let plain = unsafe { thread.host.is_plain(conn) };
+    let plain = unsafe { is_plain(conn) };
     let verdict = thread.worker.borrow_mut().admit(view.path);
     let mut peers = thread.host.peers.borrow_mut();
     let connection = match (&verdict, SHARED.get()) {
