@@ -163,13 +163,14 @@ static __attribute__((format(printf, 2, 3))) void add_format(struct mk_iov *iov,
     m_iov_add(iov, str_dup(text), (int)strlen(text), 1);
 }
 
+/* an absent header has the length -1, which is more than 0 here */
 static void add_connection(struct mk_iov *iov, struct mk_http_session *cs, struct mk_http_request *sr)
 {
     if (sr->headers.connection == CONN_UPGRADED) {
         add_text(iov, "Connection: Upgrade\r\n");
     } else if (sr->headers.connection == 0 && cs->close_now) {
         add_text(iov, "Connection: Close\r\n");
-    } else if (sr->headers.connection == 0 && (long)sr->connection.len > 0 && sr->protocol != PROTOCOL_11) {
+    } else if (sr->headers.connection == 0 && sr->connection.len > 0 && sr->protocol != PROTOCOL_11) {
         add_text(iov, "Connection: Keep-Alive\r\n");
     }
 }
@@ -215,9 +216,9 @@ int m_header_prepare(struct mk_http_session *cs, struct mk_http_request *sr)
     add_format(iov, "%.*sDate: %s", late()->server_signature_header_len, late()->server_signature_header,
                clock_http());
     if (h->last_modified > 0) {
-        char when[48];
-        gmt_format(when, sizeof when, h->last_modified);
-        add_format(iov, "Last-Modified: %s", when);
+        gmt_format(MW->modified_text, sizeof MW->modified_text, h->last_modified);
+        add_text(iov, "Last-Modified: ");
+        add_text(iov, MW->modified_text);
     }
     add_connection(iov, cs, sr);
     if (h->location) {
@@ -242,7 +243,9 @@ int m_header_prepare(struct mk_http_session *cs, struct mk_http_request *sr)
         m_iov_add(iov, h->content_encoding.data, (int)h->content_encoding.len, 0);
     }
     if (h->content_length >= 0 && h->transfer_encoding != 0) {
-        add_format(iov, "Content-Length: %ld\r\n", h->content_length);
+        snprintf(MW->length_text, sizeof MW->length_text, "%ld\r\n", h->content_length);
+        add_text(iov, "Content-Length: ");
+        add_text(iov, MW->length_text);
     }
     add_range(iov, h);
     if (h->upgrade == UPGRADED_H2C) {

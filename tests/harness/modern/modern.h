@@ -27,6 +27,7 @@ struct mworker {
     const struct mk_event *spinning; /* the only event of the latest batches, and how often it was alone */
     int spins;
     bool core_io;                    /* a write of the core: nothing is injected into it */
+    char length_text[32], modified_text[48]; /* queued heads point here, so the next head changes the one before */
 };
 
 struct mime { struct mk_list _head; char *ext; mk_ptr_t header; };

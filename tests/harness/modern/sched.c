@@ -174,6 +174,10 @@ int m_sched_write(struct mk_sched_conn *conn)
         return 0;
     }
     if (ret == CHANNEL_DONE || ret == CHANNEL_EMPTY) {
+        if (ret == CHANNEL_EMPTY && !extra_of(conn)->gone && request_of(session_of(conn))->handler_data) {
+            violation("write-interest-in-service", "fd %d: WRITE with an empty channel: the core ends the request",
+                      fd);
+        }
         if (conn->protocol->cb_done) {
             ret = conn->protocol->cb_done(conn, MW->sched, M.server);
         }

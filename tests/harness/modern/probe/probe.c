@@ -61,6 +61,8 @@ static void forget(struct service *s)
         close(s->timer);
     }
     if (s->write_fd >= 0) {
+        /* closing a duplicate does not end its registration: the client's socket stays open */
+        epoll_ctl(set, EPOLL_CTL_DEL, s->write_fd, NULL);
         close(s->write_fd);
     }
     free(s->answer);
@@ -119,7 +121,10 @@ static int on_read(struct mk_sched_conn *conn, struct mk_sched_worker *worker, s
     char byte;
     (void)server;
     ssize_t n = recv(conn->event.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n < 0 && errno != EAGAIN) {
+    if (n < 0 && errno == EAGAIN) {
+        return 1;
+    }
+    if (n < 0) {
         errno = 0;
         return -1; /* reset: cb_close follows */
     }
@@ -211,6 +216,10 @@ static int begin(struct mk_http_session *cs, struct mk_http_request *sr, const c
     own_handler.cb_read = on_read;
     own_handler.cb_close = on_close;
     conn->protocol = &own_handler;
+    /* behind a file in the pipeline the event still has WRITE, with which the core would end our request */
+    if (conn->event.mask & MASK_WRITE) {
+        api()->ev_add(api()->sched_loop(), conn->event.fd, EVENT_CONNECTION, MASK_READ, conn);
+    }
     sr->handler_data = s;
     sr->headers.status = 200;
     unlink_stream(sr);
