@@ -6,10 +6,19 @@ static struct mk_http_request *first_request(struct mk_http_session *cs)
     return ENTRY(cs->request_list.next, struct mk_http_request, _head);
 }
 
+/* a head that was made after the end of its request; the real server forgets it, which costs it nothing */
+static void forget_head(struct mk_http_request *sr)
+{
+    if (sr->headers.headers_iov.io == sr->headers._iov_io) {
+        m_iov_free_marked(&sr->headers.headers_iov);
+    }
+}
+
 /* The request inside the session is used again and again: what is not named here keeps its old value, so
  * data, query_string and stage30_handler may be those of the request before. */
 static void request_init(struct mk_http_session *cs, struct mk_http_request *sr)
 {
+    forget_head(sr);
     sr->port = 0;
     sr->status = 1;
     sr->uri = sr->uri_processed = sr->host = (mk_ptr_t){NULL, 0};
@@ -95,9 +104,7 @@ static void session_init(struct mk_sched_conn *conn, struct mk_http_session *cs)
 void m_session_poison(struct mk_http_session *cs)
 {
     struct mk_http_request *sr = request_of(cs);
-    if (sr->headers.headers_iov.io == sr->headers._iov_io) {
-        m_iov_free_marked(&sr->headers.headers_iov); /* a head that was made after the end; lost in the real server */
-    }
+    forget_head(sr);
     memset(cs->body_fixed, 0x5A, CHUNK);
     memset(sr, 0x5A, sizeof *sr);
     sr->stage30_handler = NULL;
