@@ -51,7 +51,7 @@ fn build_harness(flavour: Flavour) -> Option<PathBuf> {
         }
     }
     let (sources, hash) = sources(&flags, &compiler);
-    let name = format!("harness-{}-{hash:016x}", if flavour == Flavour::Asan { "asan" } else { "15" });
+    let name = format!("harness-{}-{hash:016x}", if flavour == Flavour::Asan { "asan" } else { "plain" });
     let binary = profile_dir().join(&name);
     if binary.exists() {
         return Some(binary);
@@ -71,21 +71,24 @@ fn build_harness(flavour: Flavour) -> Option<PathBuf> {
     Some(binary)
 }
 
+/// The folders of `tests/harness` whose C files make the program.
+const HARNESS_PARTS: [&str; 3] = ["common", "legacy", "modern"];
+
 /// The C files, and a hash of everything that decides what comes out.
 fn sources(flags: &[&str], compiler: &str) -> (Vec<PathBuf>, u64) {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = manifest.join("tests/harness");
-    let mut files = listed(&dir);
+    let mut files: Vec<_> = HARNESS_PARTS.iter().flat_map(|part| listed(&dir.join(part))).collect();
+    let is_c = |path: &&PathBuf| path.extension().is_some_and(|extension| extension == "c");
+    let sources: Vec<_> = files.iter().filter(is_c).cloned().collect();
+    assert!(!sources.is_empty(), "no C sources in {}", dir.display());
     files.extend(listed(&manifest.join("include")));
     let mut hasher = DefaultHasher::new();
     (flags, compiler, compiler_version(compiler)).hash(&mut hasher);
     for file in &files {
-        file.file_name().hash(&mut hasher);
+        file.hash(&mut hasher);
         fs::read(file).unwrap().hash(&mut hasher);
     }
-    let is_c = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "c");
-    let sources: Vec<_> = listed(&dir).into_iter().filter(is_c).collect();
-    assert!(!sources.is_empty(), "no C sources in {}", dir.display());
     (sources, hasher.finish())
 }
 

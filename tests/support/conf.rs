@@ -1,6 +1,7 @@
 //! The configuration tree of a host in a folder of its own, and `proxy_reverse.conf` in it.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
@@ -76,6 +77,8 @@ pub const PAGE: (&str, &str) = ("page.html", "<html>a static page</html>\n");
 
 /// What goes into `plugins.load`, and the values of `monkey.conf` that tests change.
 pub struct Tree<'a> {
+    /// For a server of the 1.8 family: other keys, and `[HANDLERS]`.
+    pub modern: bool,
     /// Path of the transport plugin, for the real server.
     pub transport: Option<PathBuf>,
     /// Path of the logger plugin, for the real server.
@@ -119,7 +122,7 @@ impl Tree<'_> {
 
         fs::write(conf.join("monkey.conf"), self.monkey_conf(root))?;
         fs::write(conf.join("monkey.mime"), MIME)?;
-        fs::write(conf.join("sites/default"), site(root))?;
+        fs::write(conf.join("sites/default"), self.site(root))?;
         fs::write(conf.join("plugins.load"), self.plugins_load(&plugin))?;
         fs::write(conf.join("plugins/proxy_reverse/proxy_reverse.conf"), self.proxy_conf)?;
         let logs = root.join("logs");
@@ -132,18 +135,49 @@ impl Tree<'_> {
 
     fn monkey_conf(&self, root: &Path) -> String {
         let (port, workers, user) = (self.port, self.workers, user());
+        let (listen, transport) = match self.modern {
+            false => (format!("Port {port}"), "TransportLayer liana"),
+            true => (format!("Listen 127.0.0.1:{port}"), "FDT off"),
+        };
         let mut text = format!(
-            "[SERVER]\n    Port {port}\n    Workers {workers}\n    Timeout 15\n    \
+            "[SERVER]\n    {listen}\n    Workers {workers}\n    Timeout 15\n    \
              PidFile {}/monkey.pid\n    UserDir public_html\n    Indexfile index.html\n    \
              HideVersion off\n    Resume on\n    User {user}\n    KeepAlive on\n    \
              KeepAliveTimeout 5\n    MaxKeepAliveRequest 1000\n    MaxRequestSize 1024\n    \
-             SymLink Off\n    TransportLayer liana\n    DefaultMimeType text/plain\n",
+             SymLink Off\n    {transport}\n    DefaultMimeType text/plain\n",
             root.display()
         );
         for line in self.server_lines {
             let _ = writeln!(text, "    {line}");
         }
         text
+    }
+
+    fn site(&self, root: &Path) -> String {
+        let root = root.display();
+        let mut text = format!(
+            "[HOST]\n    ServerName 127.0.0.1\n    DocumentRoot {root}/htdocs\n\n\
+             [LOGGER]\n    AccessLog {root}/logs/access.log\n    ErrorLog {root}/logs/error.log\n"
+        );
+        if self.modern {
+            text.push_str("\n[HANDLERS]\n");
+            for pattern in self.handlers() {
+                let _ = writeln!(text, "    Match {pattern} proxy_reverse");
+            }
+        }
+        text
+    }
+
+    /// What 1.8 has to hand to the plugin: all that its own configuration may want.
+    fn handlers(&self) -> BTreeSet<String> {
+        let lines = self.proxy_conf.lines().filter_map(|line| line.trim().split_once(' '));
+        let patterns = lines.filter_map(|(key, value)| match key.to_ascii_lowercase().as_str() {
+            "match" => Some(handler_pattern(value.trim())),
+            "statisticsurl" => Some(handler_pattern(&format!("^{}", value.trim()))),
+            _ => None,
+        });
+        // There letter case counts.
+        patterns.flat_map(|pattern| [pattern.to_ascii_lowercase(), pattern]).collect()
     }
 
     fn plugins_load(&self, plugin: &Path) -> String {
@@ -156,12 +190,16 @@ impl Tree<'_> {
     }
 }
 
-fn site(root: &Path) -> String {
-    let root = root.display();
-    format!(
-        "[HOST]\n    ServerName 127.0.0.1\n    DocumentRoot {root}/htdocs\n\n\
-         [LOGGER]\n    AccessLog {root}/logs/access.log\n    ErrorLog {root}/logs/error.log\n"
-    )
+/// The beginning of a `Match` pattern up to its first special character, in the small pattern
+/// language of 1.8, which knows neither groups nor alternatives; everything when that is empty.
+fn handler_pattern(pattern: &str) -> String {
+    let anchored = pattern.strip_prefix('^').unwrap_or_default();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/_-~%@,;=<>".contains(c);
+    let literal: String = anchored.chars().take_while(|&c| plain(c)).collect();
+    // What may be absent or repeated is no part of the beginning.
+    let repeated = anchored[literal.len()..].starts_with(['?', '*', '{']);
+    let literal = if repeated { &literal[..literal.len() - 1] } else { &literal[..] };
+    if literal.is_empty() { ".*".into() } else { format!("^{literal}") }
 }
 
 /// The server drops to this user; naming the current one changes nothing.

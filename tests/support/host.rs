@@ -1,5 +1,5 @@
-//! A running host with the plugin loaded: the C harness, or the real server that the
-//! environment variable `MONKEY_1_5` names.
+//! A running host with the plugin loaded: the C harness, or the real servers that the
+//! environment variables `MONKEY_1_5` and `MONKEY_1_8` name.
 //!
 //! A host is killed and reaped when dropped, and dropping it panics when it died by itself,
 //! broke a host rule or upset a sanitizer, so no test has to look.
@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, Mutex, Once, OnceLock},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -27,37 +27,98 @@ use super::{
 /// Which program plays the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The C harness of `tests/harness`.
+    /// The C harness of `tests/harness`, as 1.5.
     Harness,
     /// The real server named by `MONKEY_1_5`.
     Monkey15,
+    /// The C harness, as 1.8.
+    Harness18,
+    /// The real server named by `MONKEY_1_8`.
+    Monkey18,
 }
 
-/// Runs a test on every host there is; says aloud when the real server is not named.
-pub fn for_each_host(test: impl Fn(Kind)) {
-    harness_only(&test);
-    if monkey().is_some() {
-        let _on = OnFailure("the real server");
-        test(Kind::Monkey15);
-    } else {
-        static SAY: Once = Once::new();
-        SAY.call_once(|| eprintln!("skipped: MONKEY_1_5 is not set"));
+impl Kind {
+    /// Is it our own program?
+    pub fn is_harness(self) -> bool {
+        matches!(self, Kind::Harness | Kind::Harness18)
+    }
+
+    /// Does it play, or is it, a server of the 1.8 family?
+    pub fn is_modern(self) -> bool {
+        matches!(self, Kind::Harness18 | Kind::Monkey18)
+    }
+
+    /// The real server's binary, when it is named.
+    fn binary(self) -> Option<PathBuf> {
+        env::var_os(self.variable()?).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Kind::Harness | Kind::Harness18 => None,
+            Kind::Monkey15 => Some("MONKEY_1_5"),
+            Kind::Monkey18 => Some("MONKEY_1_8"),
+        }
     }
 }
 
-/// Runs a test that needs something that only the harness can do.
+/// Runs a test on every host there is; says aloud when a real server is not named. Those of the
+/// 1.8 family take part as soon as the plugin exports what they look for.
+pub fn for_each_host(test: impl Fn(Kind)) {
+    run_on(Kind::Harness, &test);
+    run_if_named(Kind::Monkey15, &test);
+    if plugin_is_modern() {
+        run_on(Kind::Harness18, &test);
+        run_if_named(Kind::Monkey18, &test);
+    }
+}
+
+/// Runs a test that needs something that only the harness can do, as 1.5.
 pub fn harness_only(test: impl Fn(Kind)) {
-    let _on = OnFailure("the harness");
-    test(Kind::Harness);
+    run_on(Kind::Harness, &test);
+}
+
+/// Runs a test that needs something that only the harness can do, as 1.8; nothing happens while
+/// the plugin does not support that family.
+pub fn harness_18_only(test: impl Fn(Kind)) {
+    if plugin_is_modern() {
+        run_on(Kind::Harness18, &test);
+    }
+}
+
+fn run_on(kind: Kind, test: &impl Fn(Kind)) {
+    let _on = OnFailure(kind);
+    test(kind);
+}
+
+fn run_if_named(kind: Kind, test: &impl Fn(Kind)) {
+    if kind.binary().is_some() {
+        return run_on(kind, test);
+    }
+    static SAY: [Once; 2] = [Once::new(), Once::new()];
+    SAY[usize::from(kind.is_modern())].call_once(|| {
+        eprintln!("skipped: {} is not set", kind.variable().unwrap_or_default());
+    });
+}
+
+/// Whether the library has the symbol that a server of the 1.8 family looks for.
+pub fn plugin_is_modern() -> bool {
+    static IS: OnceLock<bool> = OnceLock::new();
+    *IS.get_or_init(|| {
+        let output = Command::new("nm").args(["-D", "--defined-only"]).arg(build::plugin()).output();
+        let names = output.map(|output| output.stdout).unwrap_or_default();
+        let names = String::from_utf8_lossy(&names);
+        names.lines().any(|line| line.ends_with(" mk_plugin_proxy_reverse"))
+    })
 }
 
 /// Names the host when the test fails on it.
-struct OnFailure(&'static str);
+struct OnFailure(Kind);
 
 impl Drop for OnFailure {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("(this was on {})", self.0);
+            eprintln!("(this was on {:?})", self.0);
         }
     }
 }
@@ -118,7 +179,7 @@ impl Setup {
         self.env("HARNESS_CLEAN_EXIT", "1")
     }
 
-    /// The real server's own logger plugin too; the harness has none.
+    /// The real 1.5's own logger plugin too; nothing else has one.
     pub fn logger(mut self) -> Setup {
         self.logger = true;
         self
@@ -151,12 +212,10 @@ impl Setup {
         let root = tempfile::Builder::new().prefix("mpr-").tempdir().unwrap();
         let plugin = build::plugin();
         // The harness chooses its port itself; the real server cannot.
-        let port = match self.kind {
-            Kind::Harness => None,
-            Kind::Monkey15 => Some(Reserved::everywhere().unwrap()),
-        };
+        let port = (!self.kind.is_harness()).then(|| Reserved::everywhere().unwrap());
         let real = self.kind == Kind::Monkey15;
         let conf = Tree {
+            modern: self.kind.is_modern(),
             transport: real.then(|| real_plugin("liana")),
             logger: (real && self.logger).then(|| real_plugin("logger")),
             plugin: &plugin,
@@ -167,14 +226,15 @@ impl Setup {
             files: &self.files,
         };
         let conf = conf.write(root.path()).unwrap();
-        let mut command = match self.kind {
-            Kind::Harness => {
+        let mut command = match self.kind.binary() {
+            Some(server) => Command::new(server),
+            None => {
                 let harness = build::harness(self.flavour).expect("ask has_asan() first");
                 let mut command = Command::new(harness);
-                command.args(["-p", "0", "-w", &self.workers.to_string()]);
+                let family = if self.kind.is_modern() { "1.8" } else { "1.5" };
+                command.args(["-a", family, "-p", "0", "-w", &self.workers.to_string()]);
                 command
             }
-            Kind::Monkey15 => Command::new(monkey().expect("MONKEY_1_5")),
         };
         command.arg("-c").arg(&conf).args(&self.args);
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
@@ -237,8 +297,9 @@ impl Host {
         if died || !ready {
             self.stop_now();
             let output = self.output();
-            let lost_port = output.contains("Cannot listen on") || output.contains("in use");
-            if self.kind == Kind::Monkey15 && lost_port {
+            let lost_port =
+                ["Cannot listen on", "in use", "is busy"].iter().any(|complaint| output.contains(complaint));
+            if !self.kind.is_harness() && lost_port {
                 return None;
             }
             panic!("the host did not start:\n{output}");
@@ -247,7 +308,7 @@ impl Host {
     }
 
     fn is_listening(&mut self) -> bool {
-        if self.kind == Kind::Monkey15 {
+        if !self.kind.is_harness() {
             return Client::try_connect(self.addr).is_ok();
         }
         let output = self.output();
@@ -407,16 +468,11 @@ fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinH
     })
 }
 
-/// Path of the real server, when it is named.
-pub fn monkey() -> Option<PathBuf> {
-    env::var_os("MONKEY_1_5").filter(|path| !path.is_empty()).map(PathBuf::from)
-}
-
-/// A plugin of the real server: in `MONKEY_1_5_PLUGINS`, or beside the binary as built.
+/// A plugin of the real 1.5: in `MONKEY_1_5_PLUGINS`, or beside the binary as built.
 fn real_plugin(name: &str) -> PathBuf {
     let dir = match env::var_os("MONKEY_1_5_PLUGINS") {
         Some(dir) => PathBuf::from(dir),
-        None => monkey().unwrap().parent().unwrap().join("../plugins"),
+        None => Kind::Monkey15.binary().unwrap().parent().unwrap().join("../plugins"),
     };
     let file = format!("monkey-{name}.so");
     let candidates = [dir.join(name).join(&file), dir.join(&file)];

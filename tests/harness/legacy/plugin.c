@@ -116,7 +116,7 @@ static int transport_stub(void)
 static void transport_register(void)
 {
     struct hplugin *p = calloc(1, sizeof *p);
-    p->pub.shortname = H.fake_tls ? (char *)"fake-tls" : (char *)"liana";
+    p->pub.shortname = C.fake_tls ? (char *)"fake-tls" : (char *)"liana";
     p->pub.name = (char *)"Transport of the test host";
     p->pub.version = H.variant == V_155 ? (char *)"1.5.5" : (char *)"1.5.6";
     p->pub.path = strdup("(built in)");

@@ -1,4 +1,4 @@
-/* main.c - command line, start order, workers, signals and the two ways to stop. */
+/* main.c - start order, workers, signals and the two ways to stop. */
 #include "harness.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static void ask_to_stop(void)
 static void on_signal(int number)
 {
     (void)number;
-    if (H.clean_exit) {
+    if (C.clean_exit) {
         asked_to_stop = 1;
         ask_to_stop();
         return;
@@ -32,21 +32,12 @@ static void on_signal(int number)
     exit(0);
 }
 
-static void on_fault(int number)
-{
-    static const char line[] = "HARNESS VIOLATION: fatal-signal: SIGSEGV or SIGBUS\n";
-    (void)number;
-    (void)!write(H.alarm_fd, line, sizeof line - 1);
-    signal(SIGABRT, SIG_DFL);
-    abort();
-}
-
 /* the sigpipe variant: 1.5.0 and 1.5.1 die here */
 static void on_pipe(int number)
 {
     static const char line[] = "HARNESS VIOLATION: sigpipe: a write to a closed connection without MSG_NOSIGNAL\n";
     (void)number;
-    (void)!write(H.alarm_fd, line, sizeof line - 1);
+    (void)!write(C.alarm_fd, line, sizeof line - 1);
     abort();
 }
 
@@ -61,13 +52,6 @@ static void signals_install(void)
         act.sa_handler = on_pipe;
         sigaction(SIGPIPE, &act, NULL);
     }
-#ifndef __SANITIZE_ADDRESS__ /* ASan's own report says more */
-    act.sa_handler = on_fault;
-    sigaction(SIGSEGV, &act, NULL);
-    sigaction(SIGBUS, &act, NULL);
-#else
-    (void)on_fault;
-#endif
 }
 
 static void variant_set(const char *name)
@@ -85,7 +69,7 @@ static void variant_set(const char *name)
     } else if (!strcmp(name, "hidden")) {
         H.hidden = true;
     } else if (!strcmp(name, "daemon")) {
-        H.daemon = true;
+        C.daemon = true;
     } else if (!strcmp(name, "exit-thread")) {
         H.exit_thread = true;
     } else if (!strcmp(name, "sigpipe")) {
@@ -136,25 +120,6 @@ static void workers_start(void)
     }
 }
 
-static void announce(void)
-{
-    char line[128];
-    int n = snprintf(line, sizeof line, "listening on %s:%d\n", H.config.listen_addr, H.config.serverport);
-    (void)!write(H.log_fd, line, (size_t)n);
-}
-
-/* without the fork, so that whoever started us keeps its child */
-static void go_daemon(void)
-{
-    announce();
-    umask(0);
-    setsid();
-    (void)!chdir("/");
-    H.log_fd = -1;
-    close(1);
-    close(2);
-}
-
 static void stop_cleanly(void)
 {
     for (int i = 0; i < H.config.workers; i++) {
@@ -170,36 +135,18 @@ static void stop_cleanly(void)
     free(H.nodes);
 }
 
-int main(int argc, char **argv)
+int legacy_main(const struct options *options)
 {
-    const char *dir = NULL;
-    int port = -1, workers = 0;
-    H.log_fd = 1;
-    H.alarm_fd = fcntl(2, F_DUPFD_CLOEXEC, 100);
-    H.clean_exit = getenv("HARNESS_CLEAN_EXIT") != NULL;
-    H.short_writes = getenv("HARNESS_SHORT_WRITES") != NULL;
-    const char *transport = getenv("HARNESS_TRANSPORT");
-    H.fake_tls = transport && !strcmp(transport, "fake-tls");
-    for (int c; (c = getopt(argc, argv, "c:p:w:V:")) != -1;) {
-        switch (c) {
-        case 'c': dir = optarg; break;
-        case 'p': port = atoi(optarg); break;
-        case 'w': workers = atoi(optarg); break;
-        case 'V': variant_set(optarg); break;
-        default: dir = NULL; optind = argc; break;
-        }
+    for (int i = 0; i < options->nvariants; i++) {
+        variant_set(options->variants[i]);
     }
-    if (!dir) {
-        fprintf(stderr, "usage: %s -c CONFDIR [-p PORT] [-w WORKERS] [-V VARIANT]\n", argv[0]);
-        return 2;
-    }
-    clock_tick();
-    setup_config(dir, port, workers);
+    setup_config(options->dir, options->port, options->workers);
     H.nodes = calloc((size_t)H.config.workers, sizeof *H.nodes);
     H.workers = calloc((size_t)H.config.workers, sizeof *H.workers);
     plugins_load();
     workers_prepare();
-    if (H.daemon) {
+    if (C.daemon) {
+        announce(H.config.listen_addr, H.config.serverport);
         go_daemon();
     } else {
         stdio_watch_start();
@@ -207,8 +154,8 @@ int main(int argc, char **argv)
     signals_install();
     plugins_prctx();
     workers_start();
-    if (!H.daemon) {
-        announce();
+    if (!C.daemon) {
+        announce(H.config.listen_addr, H.config.serverport);
     }
     while (!asked_to_stop) {
         clock_tick();

@@ -1,5 +1,5 @@
 /* mem.c - the allocator and string helpers that the api hands out; a libc free() of a block is caught. */
-#include "harness.h"
+#include "common.h"
 
 #include <ctype.h>
 #include <fcntl.h>

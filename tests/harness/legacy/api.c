@@ -104,7 +104,7 @@ static ssize_t counted(int fd, ssize_t n)
 
 static int socket_send(int fd, const void *data, size_t len)
 {
-    if (H.short_writes && len) {
+    if (C.short_writes && len) {
         size_t may = allowance();
         if (may == 0) {
             errno = EAGAIN;
@@ -117,7 +117,7 @@ static int socket_send(int fd, const void *data, size_t len)
 
 static int socket_sendv(int fd, struct mk_iov *iov)
 {
-    if (H.short_writes) {
+    if (C.short_writes) {
         for (int i = 0; i < iov->iov_idx; i++) {
             if (iov->io[i].iov_len) {
                 return socket_send(fd, iov->io[i].iov_base, iov->io[i].iov_len);
@@ -134,7 +134,7 @@ static int socket_read(int fd, void *to, int size)
 
 static ssize_t socket_send_file(int fd, int file, off_t *offset, size_t count)
 {
-    if (H.short_writes && count) {
+    if (C.short_writes && count) {
         count = allowance();
         if (count == 0) {
             errno = EAGAIN;
@@ -159,7 +159,7 @@ static bool kernel_count(int fd, unsigned long *bytes)
 
 void fake_tls_begin(struct hconn *conn)
 {
-    if (H.fake_tls && !kernel_count(conn->fd, &conn->sent_base)) {
+    if (C.fake_tls && !kernel_count(conn->fd, &conn->sent_base)) {
         conn->sent_base = 0;
     }
 }
@@ -167,7 +167,7 @@ void fake_tls_begin(struct hconn *conn)
 void fake_tls_check(struct hconn *conn)
 {
     unsigned long now;
-    if (!H.fake_tls || !kernel_count(conn->fd, &now)) {
+    if (!C.fake_tls || !kernel_count(conn->fd, &now)) {
         return;
     }
     /* one more for the FIN of a shutdown() */

@@ -2,6 +2,8 @@
 #ifndef HOST15_H
 #define HOST15_H
 
+#include "../common/types.h"
+
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,7 +22,6 @@ enum {
     METHOD_UNKNOWN = -1, METHOD_GET = 0, METHOD_POST, METHOD_HEAD, METHOD_PUT, METHOD_DELETE,
     METHOD_OPTIONS,
     PROTOCOL_UNKNOWN = -1, PROTOCOL_09 = 9, PROTOCOL_10 = 10, PROTOCOL_11 = 11,
-    LOG_INFO_TYPE = 0x1000, LOG_ERR_TYPE = 0x1001, LOG_WARN_TYPE = 0x1002, LOG_BUG_TYPE = 0x1003,
     CUSTOM_STATUS = 7, REQUEST_INCOMPLETE = -1, REQUEST_COMPLETED = 0,
     EXIT_NORMAL_ = 0, EXIT_ERROR_ = -1, EXIT_ABORT_ = -2,
     VAL_STR = 0, VAL_NUM = 1, VAL_BOOL = 2, VAL_LIST = 3,
@@ -29,10 +30,8 @@ enum {
 };
 #define EDGE_TRIGGERED 0x80000000u
 
-struct mk_list { struct mk_list *prev, *next; };
 struct rb_node { unsigned long parent_color; struct rb_node *rb_right, *rb_left; };
 struct rb_root { struct rb_node *rb_node; };
-typedef struct { char *data; unsigned long len; } mk_ptr_t;
 
 struct mk_iov {
     struct iovec *io;
@@ -44,7 +43,6 @@ struct mk_iov {
 struct mk_config { int created; char *file; struct mk_list sections; };
 struct mk_config_section { char *name; struct mk_list entries; struct mk_list _head; };
 struct mk_config_entry { char *key, *val; struct mk_list _head; };
-struct mk_string_line { char *val; int len; struct mk_list _head; };
 
 struct host {
     char *file;
@@ -59,12 +57,6 @@ struct host {
 struct host_alias { char *name; unsigned int len; struct mk_list _head; };
 struct error_page { short status; char *file, *real_path; struct mk_list _head; };
 
-struct file_info {
-    off_t size;
-    time_t last_modification;
-    int flags_read_only;
-    unsigned char exists, is_file, is_link, is_directory, exec_access, read_access;
-};
 struct mimetype { const char *name; mk_ptr_t type; struct mk_list _head; struct rb_node _rb_head; };
 
 struct epoll_state {

@@ -177,9 +177,9 @@ void setup_config(const char *dir, int port, int workers)
     char *type = string(s, "DefaultMimeType");
     str_build(&c->default_mimetype, &len, "%s\r\n", type ? type : "text/plain");
     mem_free(type);
-    c->transport_layer = H.fake_tls ? NULL : string(s, "TransportLayer");
+    c->transport_layer = C.fake_tls ? NULL : string(s, "TransportLayer");
     if (!c->transport_layer) {
-        c->transport_layer = str_dup(H.fake_tls ? "fake-tls" : "liana");
+        c->transport_layer = str_dup(C.fake_tls ? "fake-tls" : "liana");
     }
     c->transport = (char *)"http";
     c->transport_buffer_size = H.variant == V_156 ? CHUNK : 0;
@@ -188,7 +188,7 @@ void setup_config(const char *dir, int port, int workers)
     c->manual_tcp_cork = H.variant == V_156;
     c->scheduler_mode = 1;
     c->standard_port = 80;
-    c->is_daemon = H.daemon;
+    c->is_daemon = C.daemon;
     c->server_fd = -1;
     list_init(&c->hosts);
     snprintf(path, sizeof path, "%s/sites/default", dir);
