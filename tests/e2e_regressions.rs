@@ -16,6 +16,9 @@ use support::{Backend, Client, Conf, End, Setup, eventually, for_each_host, harn
 fn a_refusal_of_the_host_was_taken_for_ours() {
     let a = Backend::start("a", vice::echo());
     for_each_host(|kind| {
+        if kind.is_modern() {
+            return; // it waits for the body until it is too large
+        }
         let host = Setup::new(kind, Conf::new().with_statistics().route("^/app", &[&a])).workers(1).start();
         let mut client = host.client();
         client.get(STATISTICS).expect(200);

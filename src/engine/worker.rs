@@ -205,16 +205,6 @@ impl Worker {
         key
     }
 
-    /// The client has closed its sending side. Drive the worker afterwards.
-    pub fn client_closed_its_side(&mut self, client: ClientKey, now: Now) {
-        self.client_half_closed(client, now);
-    }
-
-    /// Watches the client's socket from now on, since the host does not.
-    pub fn watch(&mut self, client: ClientKey) {
-        self.watch_client(client);
-    }
-
     /// Makes the poll readable, so that the host calls [`Worker::turn`].
     pub fn wake(&self) {
         if let Err(error) = self.waker.wake() {

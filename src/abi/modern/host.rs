@@ -10,6 +10,8 @@ use std::ffi::{c_char, c_int};
 use std::io::IoSlice;
 use std::ptr::NonNull;
 
+use parking_lot::Mutex;
+
 use super::raw::{
     CAP_SOCK_TLS, CloseFn, EVENT_CONNECTION, MASK_READ, MASK_WRITE, MkHttpRequest, MkHttpSession, MkPlugin,
     MkSchedConn, MkSchedHandler, PluginApi, ReadFn,
@@ -99,17 +101,18 @@ impl ModernHost {
             None => {
                 // SAFETY: a protocol of the server is static.
                 let copy = unsafe { *original };
-                // Leaked: the server may hold it for as long as it runs.
-                let ours = Box::leak(Box::new(MkSchedHandler {
-                    cb_read: Some(read),
-                    cb_close: Some(close),
-                    ..copy
-                }));
+                let ours = keep(MkSchedHandler { cb_read: Some(read), cb_close: Some(close), ..copy });
                 protocols.push(Protocol { original, ours });
                 ours
             }
         };
         drop(protocols);
+        // A file in front of this request in a pipeline may have left the
+        // interest in writing; the server would end this request for it.
+        if conn.event.mask & MASK_WRITE != 0 {
+            // SAFETY: by the contract of this function.
+            unsafe { self.watch(serving, MASK_READ) };
+        }
         put(&mut self.serving.borrow_mut(), serving.key.index(), Some(serving));
         put(&mut self.by_fd.borrow_mut(), serving.fd.unsigned_abs() as usize, Some(serving.key));
         self.taken.set(self.taken.get() + 1);
@@ -327,6 +330,22 @@ pub unsafe fn is_plain(conn: NonNull<MkSchedConn>) -> bool {
             && (*(*listener).listen).flags & CAP_SOCK_TLS == 0
     }
 }
+
+/// Keeps a value for as long as the process runs, since the server may: its
+/// threads may end before it lets go.
+pub fn keep<T: 'static>(value: T) -> &'static mut T {
+    /// What is kept; never read.
+    static KEPT: Mutex<Vec<Kept>> = Mutex::new(Vec::new());
+    let kept = Box::leak(Box::new(value));
+    KEPT.lock().push(Kept(std::ptr::from_mut(kept).cast()));
+    kept
+}
+
+/// Holds on to something without ever looking at it.
+struct Kept(#[expect(dead_code, reason = "so that it stays reachable")] *const c_char);
+
+// SAFETY: nobody reads through the pointer.
+unsafe impl Send for Kept {}
 
 fn put<T>(table: &mut Vec<Option<T>>, index: usize, value: Option<T>) {
     if table.len() <= index {

@@ -262,9 +262,7 @@ pub struct MkHttpRequest {
     /// The decoded path; a NUL was written behind it.
     pub uri_processed: MkPtr,
     _c: [u8; 328],
-    /// What stands behind the `?`.
-    pub query_string: MkPtr,
-    _d: [u8; 88],
+    _d: [u8; 104],
     /// Ours; null again for each request.
     pub handler_data: *mut c_void,
     _e: [u8; 32],
@@ -366,7 +364,6 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_http_request", "stream", 32, offset_of!(MkHttpRequest, stream)),
     ("mk_http_request", "uri", 512, offset_of!(MkHttpRequest, uri)),
     ("mk_http_request", "uri_processed", 528, offset_of!(MkHttpRequest, uri_processed)),
-    ("mk_http_request", "query_string", 872, offset_of!(MkHttpRequest, query_string)),
     ("mk_http_request", "handler_data", 976, offset_of!(MkHttpRequest, handler_data)),
     ("mk_http_request", "headers", 1016, offset_of!(MkHttpRequest, headers)),
     ("response_headers", "status", 0, offset_of!(ResponseHeaders, status)),

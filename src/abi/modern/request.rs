@@ -40,7 +40,7 @@ pub unsafe fn view<'a>(
     head.extend_from_slice(&buffer[..length]);
     // Compared as numbers: the path may stand in another allocation.
     let behind_path = (path.as_ptr() as usize + path.len()).wrapping_sub(buffer.as_ptr() as usize);
-    restore(head, behind_path, request.query_string.len > 0 && !request.query_string.data.is_null());
+    restore(head, behind_path);
 
     // As `mk_http_keepalive_check` has decided, and as `mk_http_request_end` will.
     let may_keep_alive = server.keep_alive != 0
@@ -50,12 +50,16 @@ pub unsafe fn view<'a>(
     View { behind: &buffer[length..], path, may_keep_alive }
 }
 
-/// Puts back the blank or the `?` that the server overwrote with a NUL.
-fn restore(head: &mut [u8], at: usize, has_query: bool) {
-    if head.get(at) == Some(&0) {
-        // Behind an empty query there is a blank; behind the blank, a version.
-        head[at] = if has_query || head.get(at + 1) == Some(&b' ') { b'?' } else { b' ' };
+/// Puts back the blank or the `?` that the server overwrote with a NUL. (Its
+/// own slice of the query may be that of an earlier request.)
+fn restore(head: &mut [u8], at: usize) {
+    if head.get(at) != Some(&0) {
+        return;
     }
+    let rest = head[at + 1..].split(|&b| b == b'\r').next().unwrap_or_default();
+    // Behind the blank there is a version and nothing else.
+    let version = rest.starts_with(b"HTTP/") && !rest.contains(&b' ');
+    head[at] = if version { b' ' } else { b'?' };
 }
 
 /// # Safety
@@ -74,16 +78,17 @@ mod tests {
 
     #[test]
     fn what_the_server_overwrote_is_put_back_h24() {
-        for (text, at, has_query) in [
-            ("GET /a HTTP/1.1\r\n\r\n", 6, false),
-            ("GET /a?x=1 HTTP/1.1\r\n\r\n", 6, true),
-            ("GET /a? HTTP/1.1\r\n\r\n", 6, false),
+        for (text, at) in [
+            ("GET /a HTTP/1.1\r\n\r\n", 6),
+            ("GET /a?x=1 HTTP/1.1\r\n\r\n", 6),
+            ("GET /a? HTTP/1.1\r\n\r\n", 6),
+            ("GET /a?HTTP/1.1 HTTP/1.1\r\n\r\n", 6),
         ] {
             let mut head = text.as_bytes().to_vec();
             head[at] = 0;
-            restore(&mut head, at, has_query);
+            restore(&mut head, at);
             assert_eq!(head, text.as_bytes());
-            restore(&mut head, usize::MAX, has_query);
+            restore(&mut head, usize::MAX);
             assert_eq!(head, text.as_bytes());
         }
     }

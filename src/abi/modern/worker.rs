@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 
-use super::host::{ModernHost, Serving, is_plain};
+use super::host::{ModernHost, Serving, is_plain, keep};
 use super::raw::{
     CloseFn, EVENT_CUSTOM, MASK_READ, MkEvent, MkHttpRequest, MkHttpSession, MkPlugin, MkSchedConn,
     MkSchedWorker, MkServer, ReadFn, STATUS_NONE,
@@ -207,8 +207,7 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut MkPlugin, shared: &Arc<Sh
     event.kind = EVENT_CUSTOM;
     event.status = STATUS_NONE;
     event.handler = Some(on_poll);
-    // Leaked: the loop holds it for as long as the thread runs.
-    let event = Box::leak(Box::new(event));
+    let event = keep(event);
     let api = loaded.api;
     // SAFETY: called on a worker thread; descriptor and event stay.
     let added = unsafe {
@@ -312,20 +311,10 @@ unsafe fn early(conn: NonNull<MkSchedConn>) -> Early {
         // SAFETY: the socket of an open connection.
         let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(serving.fd) };
         match recv(socket, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((0, _)) => {
-                // SAFETY: the client is in service.
-                unsafe { thread.host.sleep(serving) };
-                let mut worker = thread.worker.borrow_mut();
-                worker.watch(serving.key);
-                worker.client_closed_its_side(serving.key, clock::now());
-                worker.wake();
-            }
-            Ok(_) => {
-                // An early request stays in the kernel until this one is over.
-                // SAFETY: the client is in service.
-                unsafe { thread.host.sleep(serving) };
-                thread.worker.borrow_mut().watch(serving.key);
-            }
+            // An early request, or the client's FIN, stays in the kernel until
+            // this exchange is over; should it last, the late watch sees both.
+            // SAFETY: the client is in service.
+            Ok(_) => unsafe { thread.host.sleep(serving) },
             Err(Errno::AGAIN | Errno::INTR) => {}
             Err(_) => {
                 // SAFETY: the connection is open still.
