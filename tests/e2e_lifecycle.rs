@@ -289,3 +289,35 @@ fn a_mixed_load_leaves_the_sanitizer_silent() {
         assert!(status.success(), "{status}:\n{output}");
     });
 }
+
+#[test]
+fn a_server_that_does_not_block_sigpipe_survives_clients_that_leave() {
+    let a = Backend::start("a", vice::fixed(2_000_000));
+    harness_only(|kind| {
+        let conf = Conf::new().route("^/app", &[&a]);
+        let mut host = Setup::new(kind, conf).arg("-V").arg("sigpipe").start();
+        for _ in 0..20 {
+            let mut leaver = support::Client::connect_narrow(host.addr());
+            leaver.send_request("GET", "/app", "", b"");
+            support::within(Duration::from_millis(20), || false);
+            leaver.reset();
+        }
+        host.get("/app").expect(200);
+        assert!(host.is_alive());
+    });
+}
+
+#[test]
+fn a_signal_handled_by_a_worker_ends_with_success() {
+    let a = Backend::start("a", vice::slow_echo(Duration::from_millis(30)));
+    harness_only(|kind| {
+        let conf = Conf::new().route("^/app", &[&a]);
+        let host = Setup::new(kind, conf).arg("-V").arg("exit-thread").start();
+        let mut clients: Vec<_> = (0..8).map(|_| host.client()).collect();
+        for client in &mut clients {
+            client.send_request("GET", "/app", "", b"");
+        }
+        let (status, output) = host.stop();
+        assert!(status.success(), "{status}:\n{output}");
+    });
+}
