@@ -42,6 +42,7 @@ const PIECE: usize = 16 * 1024;
 /// # Errors
 /// As the transport; "would block" only when nothing was taken.
 pub fn send_through(
+    fd: c_int,
     bytes: &[IoSlice<'_>],
     refused: &Cell<usize>,
     write: impl Fn(&[u8]) -> c_int,
@@ -50,10 +51,8 @@ pub fn send_through(
     for slice in bytes {
         let mut rest = &slice[..];
         while !rest.is_empty() {
-            let piece = match refused.take() {
-                0 => rest.len().min(PIECE),
-                again => again.min(rest.len()),
-            };
+            let again = refused.take();
+            let piece = if again == 0 { rest.len().min(PIECE) } else { again.min(rest.len()) };
             match usize::try_from(write(&rest[..piece])) {
                 Ok(0) => return Ok(total),
                 Ok(n) => {
@@ -61,7 +60,12 @@ pub fn send_through(
                     rest = &rest[n.min(rest.len())..];
                 }
                 Err(_) => {
-                    let error = io::Error::last_os_error();
+                    let mut error = io::Error::last_os_error();
+                    // A TLS library may report what another connection left
+                    // behind in its queue of errors. Once is no proof.
+                    if error.raw_os_error() == Some(0) && again == 0 && is_healthy(fd) {
+                        error = io::ErrorKind::WouldBlock.into();
+                    }
                     if error.kind() == io::ErrorKind::WouldBlock {
                         refused.set(piece);
                     }
@@ -71,6 +75,20 @@ pub fn send_through(
         }
     }
     Ok(total)
+}
+
+/// Whether nothing speaks against a socket: no error, no hang-up.
+fn is_healthy(fd: c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: one entry, valid for the call, which does not wait.
+    let found = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    found == 0
+}
+
+/// Ends a connection from our side; the server sees a hang-up and closes it.
+pub fn shut_down(fd: c_int) {
+    // SAFETY: a plain system call; a closed descriptor is an error, ignored.
+    let _ = unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
 }
 
 /// Makes the server see the end of what a client sends, at once and whatever
@@ -139,10 +157,13 @@ mod tests {
         };
         let refused = Cell::new(0);
         let (head, body) = (vec![0; 16_384], vec![0; 40_000 - 16_384]);
-        let sent = send_through(&[IoSlice::new(&head), IoSlice::new(&body)], &refused, write).unwrap();
+        let sent = send_through(-1, &[IoSlice::new(&head), IoSlice::new(&body)], &refused, write).unwrap();
         assert_eq!((sent, refused.get()), (2 * 16_384, 40_000 - 2 * 16_384));
         let more = vec![0; 20_000];
-        assert_eq!(send_through(&[IoSlice::new(&more)], &refused, write).unwrap(), 40_000 - 2 * 16_384 - 1);
+        assert_eq!(
+            send_through(-1, &[IoSlice::new(&more)], &refused, write).unwrap(),
+            40_000 - 2 * 16_384 - 1
+        );
         assert_eq!(offered.borrow()[..4], [16_384, 16_384, 7232, 7232]);
     }
 }

@@ -42,6 +42,7 @@ mod token;
 mod upstream;
 pub mod worker;
 
+pub use crate::http::path::decoded_path;
 pub use crate::http::request::head_end;
 pub use drive::drive;
 pub use host::{Awaits, ClientKey, End, Fate, Host, RequestParts, Sent};

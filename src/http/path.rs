@@ -2,6 +2,36 @@
 
 use std::borrow::Cow;
 
+/// The percent-decoded path of a request line, without the query; empty when
+/// there is none. An escape that encodes nothing stays as it is: such a request
+/// is refused later on.
+pub fn decoded_path(head: &[u8]) -> Cow<'_, [u8]> {
+    let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
+    let target = line.split(|&b| b == b' ').nth(1).unwrap_or_default();
+    let path = target.split(|&b| b == b'?').next().unwrap_or_default();
+    if !path.contains(&b'%') {
+        return Cow::Borrowed(path);
+    }
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, behind @ ..] = rest {
+        if let ([b'%', ..], [high, low, further @ ..]) = (rest, behind)
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
+            out.push(high << 4 | low);
+            rest = further;
+        } else {
+            out.push(*first);
+            rest = behind;
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
 /// `path` (already percent-decoded, as the host would look the file up)
 /// without doubled slashes and dot segments, so that `//private/x` cannot get
 /// around a pattern `^/private/` and reach the file behind it.
@@ -40,6 +70,18 @@ fn needs_work(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_are_decoded() {
+        for (line, expected) in [
+            ("GET /a/b?c%20d HTTP/1.1\r\nHost: h\r\n\r\n", "/a/b"),
+            ("GET /a%2Fb%20c%41 HTTP/1.1\r\n\r\n", "/a/b cA"),
+            ("GET /a%zz%4 HTTP/1.1\r\n\r\n", "/a%zz%4"),
+            ("GET", ""),
+        ] {
+            assert_eq!(decoded_path(line.as_bytes()).as_ref(), expected.as_bytes(), "{line}");
+        }
+    }
 
     #[test]
     fn paths_are_normalised_f32() {

@@ -89,7 +89,7 @@ impl Host for LegacyHost {
         let refused = Cell::new(self.clients.borrow().refused(fd));
         // SAFETY: the slice is valid for the call; the descriptor is a client of this worker.
         let write = |piece: &[u8]| unsafe { (self.api.socket_send)(fd, piece.as_ptr().cast(), piece.len()) };
-        let result = socket::send_through(bytes, &refused, write);
+        let result = socket::send_through(fd, bytes, &refused, write);
         self.clients.borrow_mut().set_refused(fd, refused.get());
         socket::outcome(result)
     }

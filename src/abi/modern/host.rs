@@ -238,8 +238,9 @@ impl ModernHost {
             (*request).headers.status = c_int::from(end.status);
             (*request).headers.content_length = i64::try_from(end.body_bytes).unwrap_or(i64::MAX);
             if close {
-                // Nothing that stands in the buffer is looked at any more.
-                (*serving.session.as_ptr()).body_length = 0;
+                // The server's first question at the end; the buffer, which may
+                // hold a rest that is no request, is not looked at then.
+                (*serving.session.as_ptr()).counter_connections = c_int::MAX;
             } else if serving.asleep {
                 self.watch(serving, MASK_READ);
             }
@@ -255,7 +256,15 @@ impl ModernHost {
         // one of ours, its answer waits in the channel for somebody to flush it.
         if result == 1 && self.taken.get() == taken {
             // SAFETY: the connection is open: it carries another request.
-            unsafe { self.watch(serving, MASK_WRITE) };
+            unsafe {
+                if serving.session.as_ref().sched_init == 0 {
+                    // An error page has ended the session, but not the connection.
+                    self.watch(serving, MASK_READ);
+                    socket::shut_down(serving.fd);
+                } else {
+                    self.watch(serving, MASK_WRITE);
+                }
+            }
         }
     }
 
@@ -299,7 +308,7 @@ impl Host for ModernHost {
         // SAFETY: the slice is valid for the call; the connection is open.
         let write =
             |piece: &[u8]| unsafe { (net.write)(plugin, serving.fd, piece.as_ptr().cast(), piece.len()) };
-        let result = socket::send_through(bytes, &refused, write);
+        let result = socket::send_through(serving.fd, bytes, &refused, write);
         self.update(serving.key, |serving| serving.refused = refused.get());
         socket::outcome(result)
     }

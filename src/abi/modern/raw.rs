@@ -225,7 +225,8 @@ pub struct MkStream {
 #[repr(C)]
 #[derive(Debug)]
 pub struct MkHttpSession {
-    _sched_init: c_int,
+    /// The session exists.
+    pub sched_init: c_int,
     /// The client's socket.
     pub socket: c_int,
     _pipelined: c_int,
@@ -354,6 +355,7 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_config_listener", "flags", 16, offset_of!(MkConfigListener, flags)),
     ("mk_sched_conn", "net", 112, offset_of!(MkSchedConn, net)),
     ("mk_stream", "_head", 88, offset_of!(MkStream, head)),
+    ("mk_http_session", "_sched_init", 0, offset_of!(MkHttpSession, sched_init)),
     ("mk_http_session", "socket", 4, offset_of!(MkHttpSession, socket)),
     ("mk_http_session", "counter_connections", 12, offset_of!(MkHttpSession, counter_connections)),
     ("mk_http_session", "close_now", 20, offset_of!(MkHttpSession, close_now)),

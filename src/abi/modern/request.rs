@@ -11,8 +11,6 @@ pub const AWAITS: Awaits = Awaits { length: |_| true, chunked: |method| matches!
 pub struct View<'a> {
     /// What is behind the head in the buffer.
     pub behind: &'a [u8],
-    /// The decoded path.
-    pub path: &'a [u8],
     /// Monkey's own decision.
     pub may_keep_alive: bool,
 }
@@ -32,14 +30,15 @@ pub unsafe fn view<'a>(
     let (server, session, request) = unsafe { (&*server, &*session, &*request) };
     // SAFETY: the buffer holds these bytes, and does not move while the request is processed.
     let buffer = unsafe { slice(MkPtr { data: session.body, len: u64::from(session.body_length) }) };
-    // SAFETY: the path is a slice of the buffer or an allocation of the request.
-    let path = unsafe { slice(request.uri_processed) };
 
     let length = head_end(buffer).unwrap_or(buffer.len());
     head.clear();
     head.extend_from_slice(&buffer[..length]);
-    // Compared as numbers: the path may stand in another allocation.
-    let behind_path = (path.as_ptr() as usize + path.len()).wrapping_sub(buffer.as_ptr() as usize);
+    // A number and never read from: the path may stand in another allocation,
+    // and when the buffer has grown meanwhile, in one that is freed.
+    let path = request.uri_processed;
+    let behind_path =
+        (path.data as usize).wrapping_add(path.len as usize).wrapping_sub(buffer.as_ptr() as usize);
     restore(head, behind_path);
 
     // As `mk_http_keepalive_check` has decided, and as `mk_http_request_end` will.
@@ -47,7 +46,7 @@ pub unsafe fn view<'a>(
         && session.close_now == 0
         && request.protocol == 11
         && session.counter_connections < server.max_keep_alive_request;
-    View { behind: &buffer[length..], path, may_keep_alive }
+    View { behind: &buffer[length..], may_keep_alive }
 }
 
 /// Puts back the blank or the `?` that the server overwrote with a NUL. (Its

@@ -21,7 +21,7 @@ use crate::abi::clock;
 use crate::abi::guard::{Guarded, guard};
 use crate::abi::peers::Peer;
 use crate::abi::socket;
-use crate::engine::{ClientKey, RequestParts, Shared, Verdict, Worker, drive, last_resort};
+use crate::engine::{ClientKey, RequestParts, Shared, Verdict, Worker, decoded_path, drive, last_resort};
 
 /// The engine and the host of one thread.
 struct Thread {
@@ -73,7 +73,8 @@ unsafe fn take(
     let Some(conn) = NonNull::new(conn) else { return };
     // SAFETY: as above.
     let plain = unsafe { is_plain(conn) };
-    let verdict = thread.worker.borrow_mut().admit(view.path);
+    let path = decoded_path(&head);
+    let verdict = thread.worker.borrow_mut().admit(&path);
     let mut peers = thread.host.peers.borrow_mut();
     let connection = match (&verdict, SHARED.get()) {
         (Verdict::Proxy(route), Some(shared)) if route.needs_connection_number() => {
@@ -100,21 +101,23 @@ unsafe fn take(
             Verdict::Proxy(route) => worker.begin(route, &parts, now),
             Verdict::Statistics(page) => worker.begin_statistics(*page, &parts, now),
             Verdict::NotMine => {
-                complain(view.path);
+                complain(&path);
                 worker.begin_error(&parts, 404, "no Match of the proxy takes this path", now)
             }
         }
     };
     drop(peers);
+    drop(path);
     thread.head.replace(head);
     // SAFETY: the request is valid until it is ended.
     unsafe { (*request.as_ptr()).handler_data = mark(key) };
     let serving = Serving { key, session, request, conn, fd, plain, asleep: false, refused: 0 };
     // SAFETY: the pointers are good until the request is ended.
     unsafe { thread.host.take(serving, cb_read, cb_close) };
-    thread.host.in_stage.set(Some(key));
+    // Stages nest: ending a request may run the next one's.
+    let outer = thread.host.in_stage.replace(Some(key));
     drive(&thread.worker, &thread.host, now);
-    thread.host.in_stage.set(None);
+    thread.host.in_stage.set(outer);
     if thread.host.has_later() {
         thread.worker.borrow().wake();
     }
@@ -145,7 +148,8 @@ pub fn closed(fd: c_int) {
     });
 }
 
-/// Tells the client what is the matter and lets the kernel tell the server.
+/// Tells the client what is the matter, if it is to be told in plain bytes, and
+/// lets the kernel tell the server.
 ///
 /// # Safety
 /// The session is valid.
@@ -154,12 +158,13 @@ pub unsafe fn cut_off(session: *mut MkHttpSession) {
         return;
     }
     // SAFETY: by the contract of this function.
-    let fd = unsafe { (*session).socket };
-    let text = last_resort(clock::now());
-    let _ = socket::send(fd, &[std::io::IoSlice::new(&text)]);
-    // SAFETY: the socket of a valid session is open. The server reads the end
-    // of the connection next, and closes it.
-    let _ = unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+    let (fd, conn) = unsafe { ((*session).socket, (*session).conn) };
+    // SAFETY: as above.
+    if NonNull::new(conn).is_some_and(|conn| unsafe { is_plain(conn) }) {
+        let text = last_resort(clock::now());
+        let _ = socket::send(fd, &[std::io::IoSlice::new(&text)]);
+    }
+    socket::shut_down(fd);
 }
 
 /// After a panic: nothing of this worker is used any more. Clients in service
@@ -173,9 +178,8 @@ pub fn poison() {
         THREAD.with(|thread| {
             let Some(thread) = thread.get() else { return };
             for fd in thread.host.in_service() {
-                // SAFETY: a client in service is open; its events still reach
-                // `cb_read`, which gives it back to the server.
-                let _ = unsafe { libc::shutdown(fd, libc::SHUT_RDWR) };
+                // Its events still reach `cb_read`, which gives it back to the server.
+                socket::shut_down(fd);
             }
             if let Ok(mut worker) = thread.worker.try_borrow_mut() {
                 worker.clear();
@@ -293,6 +297,11 @@ enum Early {
 unsafe fn early(conn: NonNull<MkSchedConn>) -> Early {
     let result = THREAD.with(|thread| {
         let thread = thread.get()?;
+        if POISONED.get() {
+            // SAFETY: by the contract of this function.
+            unsafe { thread.host.forget(conn) };
+            return Some(Early::Gone);
+        }
         // SAFETY: by the contract of this function.
         let Some(serving) = (unsafe { thread.host.of_connection(conn) }) else {
             if thread.host.ends_soon(conn) {
@@ -302,11 +311,6 @@ unsafe fn early(conn: NonNull<MkSchedConn>) -> Early {
             unsafe { thread.host.forget(conn) };
             return Some(Early::NotOurs);
         };
-        if POISONED.get() {
-            // SAFETY: as above.
-            unsafe { thread.host.forget(conn) };
-            return Some(Early::Gone);
-        }
         let mut byte = [0u8; 1];
         // SAFETY: the socket of an open connection.
         let socket = unsafe { std::os::fd::BorrowedFd::borrow_raw(serving.fd) };
