@@ -111,7 +111,17 @@ pub fn outcome(result: io::Result<usize>) -> Sent {
 
 /// Lets the close of `fd` be seen as a reset: a client that reads until the
 /// close would take a cut response for a whole one otherwise.
-pub fn reset_on_close(fd: c_int) {
+///
+/// Over TLS the transport would still say a proper goodbye first, so its way is
+/// cut as well: an end without `close_notify` is no end (RFC 8446 6.1).
+pub fn abort(fd: c_int, plain: bool) {
+    reset_on_close(fd);
+    if !plain {
+        shut_down(fd);
+    }
+}
+
+fn reset_on_close(fd: c_int) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     // SAFETY: the option's value is valid for the call; a closed descriptor is an error, ignored.
     let _ = unsafe {

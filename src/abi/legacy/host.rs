@@ -16,7 +16,7 @@ pub struct LegacyHost {
     /// The server's table of functions; it lives as long as the process.
     pub api: &'static PluginApi,
     /// Client sockets carry plain bytes: no detour through the transport.
-    plain: bool,
+    pub plain: bool,
     /// The server speaks TLS to its clients.
     pub secure: bool,
     /// The clients of this worker.
@@ -108,7 +108,7 @@ impl Host for LegacyHost {
             }
             Fate::Close | Fate::Abort => {
                 if end.fate == Fate::Abort {
-                    socket::reset_on_close(fd);
+                    socket::abort(fd, self.plain);
                 }
                 self.clients.borrow_mut().set(fd, Seat::Closing);
                 // Its own read event comes at once, also when its buffer is full.

@@ -17,7 +17,7 @@ use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::guard;
 use crate::abi::peers::Peer;
-use crate::abi::socket::reset_on_close;
+use crate::abi::socket::abort;
 use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, drive};
 
 /// The engine and the host of one thread.
@@ -107,7 +107,7 @@ pub unsafe fn stage_30(
             Some(end) => {
                 thread.host.clients.borrow_mut().set(fd, Seat::Empty);
                 if end.fate == Fate::Abort {
-                    reset_on_close(fd);
+                    abort(fd, thread.host.plain);
                 }
                 thread.host.note_end(serving, end);
                 RET_END

@@ -246,7 +246,7 @@ impl ModernHost {
             }
         }
         if end.fate == Fate::Abort {
-            socket::reset_on_close(serving.fd);
+            socket::abort(serving.fd, serving.plain);
         }
         let taken = self.taken.get();
         // SAFETY: called on the worker thread that owns the session.
