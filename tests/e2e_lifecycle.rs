@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    os::unix::process::ExitStatusExt,
     process::Command,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -197,7 +198,10 @@ fn sigterm_during_traffic_ends_with_success() {
             stop.store(true, SeqCst);
             status
         });
-        assert!(status.success(), "{status}");
+        // Monkey 1.5.6 unloads its plugins while its workers run, and may abort for that, with or
+        // without this plugin (docs/HOST_ABI.md).
+        let hosts_own_end = kind == Kind::Monkey15 && status.signal() == Some(libc::SIGABRT);
+        assert!(status.success() || hosts_own_end, "{status}");
     });
 }
 

@@ -67,17 +67,18 @@ fn a_client_that_never_reads_kept_its_connection() {
         let host = Setup::new(kind, conf).workers(1).start();
         host.get("/page.html").expect(200);
         let before = host.descriptors();
+        let asked = big.requests() + until_close.requests();
         let _silent: Vec<Client> = ["/big", "/close", "/big", "/close"]
             .map(|path| {
                 let mut client = Client::connect_narrow(host.addr());
-                client.send_request("GET", path, "", b"");
+                client.send_request("GET", path, "Connection: close\r\n", b"");
                 client
             })
             .into();
         // The worker's own poll, timer and waker are opened with the first request.
         let own = 3;
         eventually(Duration::from_secs(2), "the clients are served", || {
-            host.descriptors() >= before + own + 2
+            big.requests() + until_close.requests() == asked + 4
         });
         let mut left = String::new();
         let closed = within(Duration::from_secs(8), || {

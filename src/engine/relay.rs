@@ -13,6 +13,7 @@ use super::setup::milliseconds;
 use super::upstream::Use;
 use super::worker::Worker;
 use crate::http::body::{BodyDecoder, BodyLength};
+use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
 use crate::http::response::{self, BadResponse, Parsed};
 use crate::http::{MAX_RESPONSE_HEAD, Version};
@@ -30,7 +31,8 @@ impl Worker {
             return Ok(Asked::Wait);
         }
         // Room is left for what came before, so that all of it fits the buffer.
-        let limit = order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len());
+        let limit =
+            order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len() - CHUNK_END.len());
         let begun = head.len();
         let room = limit.saturating_sub(begun);
         if room == 0 {
@@ -85,10 +87,10 @@ impl Worker {
                     return Err(BadResponse::TooLarge.into());
                 }
                 Parsed::Complete { response, length } => {
-                    let delimited = match (response.body, client.version) {
-                        (BodyLength::UntilClose, _) | (BodyLength::Chunked, Version::Http10) => false,
-                        (BodyLength::None | BodyLength::Length(_) | BodyLength::Chunked, _) => true,
-                    };
+                    // A client of HTTP/1.0 sees the end of what has no length
+                    // by the close alone.
+                    let by_close = matches!(response.body, BodyLength::UntilClose | BodyLength::Chunked);
+                    let delimited = !(by_close && client.version == Version::Http10);
                     let keep_alive = client.keep_alive && delimited;
                     let says = Answering { version: client.version, keep_alive, date: self.date.text() };
                     forward::response_head(&mut text, &response, &says);
@@ -106,13 +108,18 @@ impl Worker {
         let relayed = body.relay(&mut self.scratch[length..filled])?;
         // The body goes out from the front of the buffer.
         self.scratch.copy_within(length..length + relayed.keep, 0);
+        let head_bytes = text.len();
+        let sent = match client.version {
+            Version::Http11 if body.ends_at_close() => wrap(&mut text, &mut self.scratch, relayed.keep),
+            _ => relayed.keep,
+        };
 
         let route = Arc::clone(&order.route);
         let whole = *written == order.request.len();
         let reusable = backend_keeps && whole && !relayed.surplus && route.settings.keep_alive;
         let fate = if keep_alive { Fate::KeepAlive } else { Fate::Close };
         exchange.status = status;
-        exchange.head_bytes = text.len();
+        exchange.head_bytes = head_bytes;
         let (backend, trial) = (attempt.backend, attempt.trial);
         if let Phase::Asking { attempt, .. } = std::mem::replace(&mut exchange.phase, Phase::Picking) {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
@@ -130,7 +137,7 @@ impl Worker {
             self.set_deadline(key, route.settings.read_timeout, now);
         }
         let buffer = std::mem::take(&mut self.scratch);
-        let bytes = Outgoing { first: text, from: 0, buffer, body: relayed.keep };
+        let bytes = Outgoing { first: text, from: 0, buffer, body: sent };
         Ok(Some(Asked::Head(Action::Send { client: key, bytes })))
     }
 
@@ -138,19 +145,28 @@ impl Worker {
     pub(super) fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         let exchange = self.exchanges.get_mut(key)?;
         let timeout = exchange.read_timeout();
-        let Exchange { phase: Phase::Relaying { attempt, body, reusable, .. }, order: Some(order), .. } =
-            exchange
+        let Exchange {
+            phase: Phase::Relaying { attempt, body, reusable, .. },
+            order: Some(order),
+            client,
+            pending,
+            ..
+        } = exchange
         else {
             return None;
         };
+        let wrapped = body.ends_at_close() && client.version == Version::Http11;
         let upstream = self.upstreams.get_mut(attempt.upstream)?;
         if !upstream.readable {
             return None;
         }
-        let limit = order.route.settings.buffer_size.min(self.scratch.len());
+        let limit = order.route.settings.buffer_size.min(self.scratch.len() - CHUNK_END.len());
         let n = match upstream.read(&mut self.scratch[..limit]) {
             Ok(None) => return None,
             Ok(Some(0)) if body.ends_at_close() => {
+                if wrapped {
+                    pending.extend_from_slice(LAST_CHUNK);
+                }
                 self.finish_upstream(key, now);
                 self.queue(key);
                 return None;
@@ -179,8 +195,14 @@ impl Worker {
             self.queue(key);
             return None;
         }
+        let mut first = Vec::new();
+        let mut sent = relayed.keep;
+        if wrapped {
+            first = self.take_buffer();
+            sent = wrap(&mut first, &mut self.scratch, relayed.keep);
+        }
         let buffer = std::mem::take(&mut self.scratch);
-        let bytes = Outgoing { first: Vec::new(), from: 0, buffer, body: relayed.keep };
+        let bytes = Outgoing { first, from: 0, buffer, body: sent };
         Some(Action::Send { client: key, bytes })
     }
 
@@ -216,4 +238,17 @@ impl Worker {
             self.timer.want(now.ms.saturating_add(milliseconds(timeout)), now.ms);
         }
     }
+}
+
+/// Makes a chunk of the first `length` bytes of the buffer: its size goes
+/// behind `first`, its end into the buffer. Gives the bytes of the buffer to
+/// send.
+fn wrap(first: &mut Vec<u8>, buffer: &mut [u8], length: usize) -> usize {
+    if length == 0 {
+        return 0;
+    }
+    chunked::write_size(first, length);
+    let end = length + CHUNK_END.len();
+    buffer[length..end].copy_from_slice(CHUNK_END);
+    end
 }

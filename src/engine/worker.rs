@@ -24,6 +24,7 @@ use super::token::Source;
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
 use crate::http::body::{BodyDecoder, BodyLength};
+use crate::http::chunked::CHUNK_END;
 use crate::http::forward::{self, Answering, Forwarding};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
@@ -79,7 +80,8 @@ impl Worker {
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
         // Whatever BufferSize says, a whole response head has room.
         let largest = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
-        let buffer_size = largest.max(MAX_RESPONSE_HEAD);
+        // Two bytes more, for the end of a chunk behind what was read.
+        let buffer_size = largest.max(MAX_RESPONSE_HEAD) + CHUNK_END.len();
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),

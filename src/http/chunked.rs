@@ -8,6 +8,21 @@ pub const MAX_SIZE_LINE: usize = 4096;
 /// Bytes that all trailer fields together may have.
 pub const MAX_TRAILERS: usize = 8192;
 
+/// What ends a chunked body without trailers.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What stands behind the data of each chunk.
+pub const CHUNK_END: &[u8] = b"\r\n";
+
+/// Appends the line in front of a chunk of `length` bytes, more than zero.
+pub fn write_size(out: &mut Vec<u8>, length: usize) {
+    let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digits).rev() {
+        out.push(b"0123456789abcdef"[length >> (4 * place) & 15]);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Where in the grammar the next byte belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -226,6 +241,17 @@ mod tests {
             taken += used;
         }
         Ok((content, taken, decoder.is_done()))
+    }
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for (length, line) in
+            [(1, "1\r\n"), (15, "f\r\n"), (16, "10\r\n"), (16384, "4000\r\n"), (0xabcde, "abcde\r\n")]
+        {
+            let mut out = Vec::new();
+            write_size(&mut out, length);
+            assert_eq!(String::from_utf8(out).unwrap(), line);
+        }
     }
 
     #[test]

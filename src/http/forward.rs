@@ -115,7 +115,8 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response<'_, '_>, says: &Answ
         push(out, &[b"Date: ", says.date.as_bytes(), b"\r\n"]);
     }
     match (response.body, response.content_length) {
-        (BodyLength::Chunked, _) if says.version == Version::Http11 => {
+        // What ends with the backend's connection need not end with the client's.
+        (BodyLength::Chunked | BodyLength::UntilClose, _) if says.version == Version::Http11 => {
             push(out, &[b"Transfer-Encoding: chunked\r\n"]);
         }
         // RFC 9110 8.6: no length in 1xx and 204.
@@ -233,7 +234,12 @@ mod tests {
             "HTTP/1.1 200 Fine\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nDate: D\r\nContent-Length: 5\r\n\r\n"
         );
         let out = answered("HTTP/1.1 200 OK\r\nDate: X\r\n\r\n", Version::Http11, false, false);
-        assert_eq!(out, "HTTP/1.1 200 OK\r\nDate: X\r\nConnection: close\r\n\r\n");
+        assert_eq!(
+            out,
+            "HTTP/1.1 200 OK\r\nDate: X\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+        let out = answered("HTTP/1.1 200 OK\r\nDate: X\r\n\r\n", Version::Http10, false, false);
+        assert_eq!(out, "HTTP/1.1 200 OK\r\nDate: X\r\nConnection: close\r\n\r\n"); // R24
     }
 
     #[test]
