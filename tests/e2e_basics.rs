@@ -201,6 +201,9 @@ fn post_and_put_bodies_arrive_f16() {
                 assert_eq!(seen.header("Content-Length"), Some(&*body.len().to_string()));
                 assert_bytes(&seen.body, body);
                 assert_bytes(&response.body[response.body.len() - body.len()..], body);
+                if response.header("connection") == Some("close") {
+                    client = host.client(); // Monkey 1.8, once its buffer has grown
+                }
             }
         }
     });

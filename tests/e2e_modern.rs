@@ -242,3 +242,21 @@ fn http10_gets_its_answer_and_a_close_f49() {
         assert!(answer.ends_with(&pattern(5000)));
     });
 }
+
+/// The server writes through slices of a buffer that it has freed, once a buffer on the heap grows.
+#[test]
+fn a_connection_whose_buffer_has_grown_is_not_kept() {
+    let a = Backend::start("a", vice::echo());
+    for_each_modern_host(|kind| {
+        let host = Host::start(kind, Conf::new().route("^/app", &[&a]));
+        for len in [30_000, 60_000, 120_000] {
+            let mut client = host.client();
+            client.get("/app").expect(200);
+            let body = pattern(len);
+            let response = client.ask("POST", "/app", "", &body).expect(200);
+            assert_eq!(response.header("connection"), Some("close"));
+            assert_bytes(&a.last_seen().body, &body);
+            assert!(client.closed_within(Duration::from_secs(2)));
+        }
+    });
+}

@@ -149,6 +149,9 @@ fn every_client_gets_its_own_post_back_c17() {
                         let body = format!("{id} {n} ").repeat(100 * (id + 1));
                         let response = client.ask("POST", "/app", "", body.as_bytes()).expect(200);
                         assert_bytes(&response.body, format!("POST /app\n{body}").as_bytes());
+                        if response.header("connection") == Some("close") {
+                            client = host.client(); // Monkey 1.8, once its buffer has grown
+                        }
                     }
                 });
             }

@@ -238,7 +238,8 @@ pub struct MkHttpSession {
     _channel: *mut c_void,
     /// The connection.
     pub conn: *mut MkSchedConn,
-    _body_size: c_uint,
+    /// Room in the receive buffer.
+    pub body_size: c_uint,
     /// Bytes in the receive buffer.
     pub body_length: c_uint,
     _request_list: MkList,
@@ -360,6 +361,7 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_http_session", "counter_connections", 12, offset_of!(MkHttpSession, counter_connections)),
     ("mk_http_session", "close_now", 20, offset_of!(MkHttpSession, close_now)),
     ("mk_http_session", "conn", 32, offset_of!(MkHttpSession, conn)),
+    ("mk_http_session", "body_size", 40, offset_of!(MkHttpSession, body_size)),
     ("mk_http_session", "body_length", 44, offset_of!(MkHttpSession, body_length)),
     ("mk_http_session", "body", 72, offset_of!(MkHttpSession, body)),
     ("mk_http_request", "protocol", 4, offset_of!(MkHttpRequest, protocol)),

@@ -1,11 +1,16 @@
 //! A Monkey 1.8 request as the engine wants it. The server scribbles into its
 //! receive buffer; what it overwrote is put back in a copy of the head.
 
+use std::ffi::c_uint;
+
 use super::raw::{MkHttpRequest, MkHttpSession, MkPtr, MkServer};
 use crate::engine::{Awaits, head_end};
 
 /// Monkey waits for every body with a length, and for chunked ones of POST and PUT.
 pub const AWAITS: Awaits = Awaits { length: |_| true, chunked: |method| matches!(method, "POST" | "PUT") };
+
+/// The size that a plain connection's receive buffer begins with (`MK_REQUEST_CHUNK`).
+const REQUEST_CHUNK: c_uint = 4096;
 
 /// Borrowed views into a request, valid until it is ended.
 pub struct View<'a> {
@@ -21,6 +26,7 @@ pub struct View<'a> {
 /// The pointers are those of Stage 30, and nothing of the request is changed
 /// while the view is used.
 pub unsafe fn view<'a>(
+    plain: bool,
     server: *const MkServer,
     session: *const MkHttpSession,
     request: *const MkHttpRequest,
@@ -41,8 +47,12 @@ pub unsafe fn view<'a>(
         (path.data as usize).wrapping_add(path.len as usize).wrapping_sub(buffer.as_ptr() as usize);
     restore(head, behind_path);
 
+    // Once its buffer has grown, the server keeps slices of the buffer before
+    // the next growth, reads them, and writes through them.
+    let has_grown = plain && session.body_size > REQUEST_CHUNK;
     // As `mk_http_keepalive_check` has decided, and as `mk_http_request_end` will.
-    let may_keep_alive = server.keep_alive != 0
+    let may_keep_alive = !has_grown
+        && server.keep_alive != 0
         && session.close_now == 0
         && request.protocol == 11
         && session.counter_connections < server.max_keep_alive_request;

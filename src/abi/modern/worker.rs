@@ -66,13 +66,14 @@ unsafe fn take(
 ) {
     let now = clock::now();
     let mut head = thread.head.take();
-    // SAFETY: by the contract of this function; the server is set at load.
-    let view = unsafe { request::view((*plugin).server_ctx, session.as_ptr(), request.as_ptr(), &mut head) };
     // SAFETY: the session is valid during the stage, and so is its connection.
     let (fd, conn) = unsafe { (session.as_ref().socket, session.as_ref().conn) };
     let Some(conn) = NonNull::new(conn) else { return };
     // SAFETY: as above.
     let plain = unsafe { is_plain(conn) };
+    // SAFETY: by the contract of this function; the server is set at load.
+    let view =
+        unsafe { request::view(plain, (*plugin).server_ctx, session.as_ptr(), request.as_ptr(), &mut head) };
     let path = decoded_path(&head);
     let verdict = thread.worker.borrow_mut().admit(&path);
     let mut peers = thread.host.peers.borrow_mut();
