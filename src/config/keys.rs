@@ -151,7 +151,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Number { max: 100 },
         default: Some("2"),
         example: "2",
-        doc: "further tries that a failed request gets, each with another server while one is left",
+        doc: "further servers to ask when one broke the connection before it answered; failed connects do not count",
     },
     Key {
         id: KeyId::StatisticsUrl,

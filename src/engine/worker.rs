@@ -116,11 +116,6 @@ impl Worker {
         self.shared.admit(decoded_path, &mut self.matching)
     }
 
-    /// Exchanges that are under way.
-    pub fn exchanges(&self) -> usize {
-        self.exchanges.len()
-    }
-
     /// Takes a request along `route`. Drive the worker afterwards.
     pub fn begin(&mut self, route: &Arc<Route>, parts: &RequestParts<'_>, now: Now) -> ClientKey {
         let mut room = request::storage();

@@ -57,11 +57,6 @@ impl BodyDecoder {
         }
     }
 
-    /// Whether the body is over.
-    pub fn is_done(&self) -> bool {
-        matches!(self, BodyDecoder::Done)
-    }
-
     /// Whether the backend's close is the proper end.
     pub fn ends_at_close(&self) -> bool {
         matches!(self, BodyDecoder::UntilClose)
