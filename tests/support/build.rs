@@ -71,6 +71,26 @@ fn build_harness(flavour: Flavour) -> Option<PathBuf> {
     Some(binary)
 }
 
+/// A library of `tests/preload`, for `LD_PRELOAD`; `None`, and said aloud, when this compiler
+/// cannot build one.
+pub fn preload(name: &str) -> Option<PathBuf> {
+    let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/preload/{name}.c"));
+    let library = profile_dir().join(format!("{name}.{}.so", std::process::id()));
+    let output = Command::new(&compiler)
+        .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-O2"])
+        .arg(&source)
+        .args(["-ldl", "-o"])
+        .arg(&library)
+        .output()
+        .unwrap_or_else(|error| panic!("{compiler}: {error}: the tests need a C compiler"));
+    if !output.status.success() {
+        eprintln!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    Some(library)
+}
+
 /// The folders of `tests/harness` whose C files make the program.
 const HARNESS_PARTS: [&str; 3] = ["common", "legacy", "modern"];
 

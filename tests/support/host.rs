@@ -135,6 +135,7 @@ pub struct Setup {
     server_lines: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
     stop_limit: Duration,
+    may_panic: bool,
 }
 
 impl Setup {
@@ -151,7 +152,14 @@ impl Setup {
             server_lines: Vec::new(),
             files: Vec::new(),
             stop_limit: Duration::from_secs(5),
+            may_panic: false,
         }
+    }
+
+    /// A panic of the plugin is what the test wants; any other is a failure.
+    pub fn may_panic(mut self) -> Setup {
+        self.may_panic = true;
+        self
     }
 
     /// How many worker threads.
@@ -262,6 +270,7 @@ pub struct Host {
     addr: SocketAddr,
     stop_limit: Duration,
     stopped: bool,
+    may_panic: bool,
 }
 
 impl Host {
@@ -284,6 +293,7 @@ impl Host {
             port,
             stop_limit: setup.stop_limit,
             stopped: false,
+            may_panic: setup.may_panic,
         }
     }
 
@@ -392,7 +402,7 @@ impl Host {
         let status = self.stop_now();
         self.stopped = true;
         let output = self.output();
-        if let Some(complaint) = complaint(&output) {
+        if let Some(complaint) = self.complaint(&output) {
             panic!("{complaint}; the host printed:\n{output}");
         }
         (status, output)
@@ -402,6 +412,13 @@ impl Host {
     pub fn wait(mut self) -> ExitStatus {
         self.stopped = true;
         self.child.wait().unwrap()
+    }
+
+    fn complaint(&self, output: &str) -> Option<&'static str> {
+        ["HARNESS VIOLATION", "AddressSanitizer", "LeakSanitizer", "panicked at"]
+            .into_iter()
+            .filter(|complaint| !(self.may_panic && *complaint == "panicked at"))
+            .find(|complaint| output.contains(complaint))
     }
 
     fn stop_now(&mut self) -> ExitStatus {
@@ -443,16 +460,10 @@ impl Drop for Host {
         if let Some(status) = died {
             panic!("the host died by itself: {status}; it printed:\n{output}");
         }
-        if let Some(complaint) = complaint(&output) {
+        if let Some(complaint) = self.complaint(&output) {
             panic!("{complaint}; the host printed:\n{output}");
         }
     }
-}
-
-fn complaint(output: &str) -> Option<&'static str> {
-    ["HARNESS VIOLATION", "AddressSanitizer", "LeakSanitizer", "panicked at"]
-        .into_iter()
-        .find(|complaint| output.contains(complaint))
 }
 
 fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
