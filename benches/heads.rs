@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use monkey_proxy_reverse::http::Version;
-use monkey_proxy_reverse::http::body::{BodyDecoder, BodyLength};
-use monkey_proxy_reverse::http::forward::{self, Answering, Forwarding};
+use monkey_proxy_reverse::http::body::{BodyDecoder, BodyLength, Style};
+use monkey_proxy_reverse::http::forward::{self, Answering, Forwarding, Framing, RequestEnd};
 use monkey_proxy_reverse::http::router::Router;
 use monkey_proxy_reverse::http::{request, response};
 
@@ -31,10 +31,15 @@ fn heads(c: &mut Criterion) {
                 secure: false,
                 authority: "127.0.0.1:8081",
                 pseudonym: "monkey",
-                body: None,
+            };
+            let end = RequestEnd {
+                framing: Framing::None,
                 keep_alive: true,
+                upgrade: None,
+                takes_trailers: request.takes_trailers,
             };
             forward::request_head(&mut out, &request, &says);
+            forward::request_end(&mut out, &end);
             out.len()
         });
     });
@@ -45,7 +50,8 @@ fn heads(c: &mut Criterion) {
             let mut room = response::storage();
             let parsed = response::parse(black_box(RESPONSE), &mut room, false).expect("a good head");
             if let response::Parsed::Complete { response, .. } = parsed {
-                let says = Answering { version: Version::Http11, keep_alive: true, date: "" };
+                let says =
+                    Answering { version: Version::Http11, keep_alive: true, date: "", trailers: false };
                 forward::response_head(&mut out, &response, &says);
             }
             out.len()
@@ -59,12 +65,13 @@ fn bodies(c: &mut Criterion) {
     body.extend_from_slice(b"0\r\n\r\n");
     let mut group = c.benchmark_group("chunked body of 16 KiB");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    for (name, unwrap) in [("passed through", false), ("unwrapped", true)] {
+    for (name, style) in [("passed through", Style::Plain), ("unwrapped", Style::Unwrapped)] {
         group.bench_function(name, |b| {
             let mut buffer = body.clone();
             b.iter(|| {
                 buffer.copy_from_slice(&body);
-                BodyDecoder::new(BodyLength::Chunked, unwrap).relay(black_box(&mut buffer)).map(|r| r.keep)
+                let mut decoder = BodyDecoder::new(BodyLength::Chunked, style.clone());
+                decoder.relay(black_box(&mut buffer)).map(|r| r.keep)
             });
         });
     }

@@ -192,7 +192,8 @@ struct mpr_PluginApi {
   mpr_Unused socket_sendv;
   // Writes through the transport, without blocking; -1 sets errno.
   int (*socket_send)(int, const void*, size_t);
-  mpr_Unused socket_read;
+  // Reads through the transport, without blocking; -1 sets errno.
+  int (*socket_read)(int, void*, int);
   mpr_Unused socket_send_file;
   mpr_Unused socket_ip_str;
   const struct mpr_ServerConfig *config;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::io::{self, IoSlice};
 
-use crate::engine::Sent;
+use crate::engine::{Received, Sent};
 
 /// Writes to an unencrypted client without blocking.
 ///
@@ -27,6 +27,31 @@ pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         }
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Reads from an unencrypted client without blocking.
+pub fn receive(fd: c_int, buffer: &mut [u8]) -> Received {
+    // SAFETY: the buffer is valid for the call; a closed descriptor is an error.
+    let n = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT) };
+    arrived(n)
+}
+
+/// What the result of reading means to the engine.
+pub fn arrived(n: isize) -> Received {
+    match usize::try_from(n) {
+        Ok(0) => Received::End,
+        Ok(n) => Received::Bytes(n),
+        Err(_) => match io::Error::last_os_error().kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Received::Nothing,
+            _ => Received::Gone,
+        },
+    }
+}
+
+/// Tells an unencrypted client that nothing more comes.
+pub fn finish_sending(fd: c_int) {
+    // SAFETY: a plain system call; a closed descriptor is an error, ignored.
+    let _ = unsafe { libc::shutdown(fd, libc::SHUT_WR) };
 }
 
 /// The largest piece offered to a transport at once: one TLS record.
@@ -112,11 +137,24 @@ pub fn outcome(result: io::Result<usize>) -> Sent {
 /// Lets the close of `fd` be seen as a reset: a client that reads until the
 /// close would take a cut response for a whole one otherwise.
 ///
-/// Over TLS the transport would still say a proper goodbye first, so its way is
-/// cut as well: an end without `close_notify` is no end (RFC 8446 6.1).
+/// Over TLS the transport would still say a proper goodbye first, so the reset
+/// is sent at once: an end without `close_notify` is no end (RFC 8446 6.1), but
+/// not every client looks at that.
 pub fn abort(fd: c_int, plain: bool) {
     reset_on_close(fd);
     if !plain {
+        disconnect(fd);
+    }
+}
+
+/// Resets a connection and keeps its descriptor, which then reports a hang-up.
+fn disconnect(fd: c_int) {
+    // SAFETY: all-zero is a valid address.
+    let mut nowhere: libc::sockaddr = unsafe { std::mem::zeroed() };
+    nowhere.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let length = size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the address is valid for the call; a closed descriptor is an error.
+    if unsafe { libc::connect(fd, &raw const nowhere, length) } < 0 {
         shut_down(fd);
     }
 }

@@ -156,6 +156,33 @@ pub struct Settings {
     pub pool_idle_timeout: Option<Duration>,
     /// Bytes held for one exchange, 1 KiB to 1 MiB.
     pub buffer_size: usize,
+    /// Which protocols a client may switch to.
+    pub upgrade: UpgradePolicy,
+    /// How long a tunnel may be silent.
+    pub tunnel_timeout: Option<Duration>,
+}
+
+/// Which protocols a client may switch to (`Upgrade`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpgradePolicy {
+    /// None.
+    Off,
+    /// WebSocket alone.
+    #[default]
+    WebSocket,
+    /// All but `h2c`.
+    Any,
+}
+
+impl UpgradePolicy {
+    /// Whether a client may switch to this protocol.
+    pub fn allows(self, protocol: &str) -> bool {
+        match self {
+            UpgradePolicy::Off => false,
+            UpgradePolicy::WebSocket => protocol.eq_ignore_ascii_case("websocket"),
+            UpgradePolicy::Any => !protocol.eq_ignore_ascii_case("h2c"),
+        }
+    }
 }
 
 impl Settings {
@@ -183,6 +210,8 @@ impl Default for Settings {
             pool_size: 32,
             pool_idle_timeout: Some(Duration::from_secs(4)),
             buffer_size: 16 * 1024,
+            upgrade: UpgradePolicy::WebSocket,
+            tunnel_timeout: Some(Duration::from_secs(300)),
         }
     }
 }

@@ -92,6 +92,7 @@ fn every_key_is_understood() {
             pool_size: 7,
             pool_idle_timeout: None,
             buffer_size: 1 << 20,
+            ..Settings::default()
         }
     );
 }

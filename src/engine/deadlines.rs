@@ -43,7 +43,7 @@ impl Worker {
         if exchange.deadline_ms.is_none_or(|at| at > now.ms) {
             return;
         }
-        if exchange.has_pending() {
+        if exchange.has_pending() && !matches!(exchange.phase, Phase::Tunnel { .. }) {
             // ClientTimeOut: the client takes nothing any more.
             exchange.pending.clear();
             exchange.pending_from = 0;
@@ -58,10 +58,28 @@ impl Worker {
         }
         let failure = match &exchange.phase {
             Phase::Connecting(_) => Failure::ConnectTimeOut,
-            Phase::Asking { written, .. }
-                if exchange.order.as_ref().is_some_and(|order| *written < order.request.len()) =>
+            Phase::Asking { attempt, .. }
+                if exchange.order.as_ref().is_some_and(|order| attempt.written < order.request.len()) =>
             {
                 Failure::SendTimeOut
+            }
+            Phase::Asking { .. } if !exchange.has_whole_request() => {
+                self.body_timed_out(key, now);
+                return;
+            }
+            Phase::Gathering => {
+                self.body_timed_out(key, now);
+                return;
+            }
+            Phase::Tunnel { .. } => {
+                self.end_tunnel(key, Fate::Close);
+                return;
+            }
+            Phase::Lingering => {
+                exchange.phase = Phase::Flushing(Fate::Close);
+                exchange.forget_unread();
+                self.queue(key);
+                return;
             }
             Phase::Asking { .. } => Failure::HeaderTimeOut,
             Phase::Relaying { .. } if exchange.client.half_closed => {

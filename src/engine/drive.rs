@@ -18,6 +18,20 @@ pub enum Action {
         /// The bytes, lent by the worker.
         bytes: Outgoing,
     },
+    /// Read what the client sends, and give it to the worker.
+    Receive {
+        /// Which client.
+        client: ClientKey,
+        /// The worker's read buffer, lent for the call.
+        buffer: Box<[u8]>,
+        /// How many bytes of it to fill at most.
+        limit: usize,
+    },
+    /// Tell the client that nothing more comes; it may still be sending.
+    FinishSending {
+        /// Which client.
+        client: ClientKey,
+    },
     /// The exchange is over.
     End {
         /// Which client.
@@ -25,6 +39,13 @@ pub enum Action {
         /// How.
         end: End,
     },
+}
+
+impl Action {
+    /// Offers this text to the client.
+    pub fn send(client: ClientKey, first: Vec<u8>) -> Self {
+        Action::Send { client, bytes: Outgoing { first, from: 0, buffer: Box::default(), body: 0 } }
+    }
 }
 
 /// Bytes on their way to a client: some text, then a part of the read buffer.
@@ -69,6 +90,14 @@ pub fn drive(worker: &RefCell<Worker>, host: &dyn Host, now: Now) {
                 };
                 let sent = host.send(client, used);
                 worker.borrow_mut().sent(client, bytes, sent, now);
+            }
+            Some(Action::Receive { client, mut buffer, limit }) => {
+                let received = host.receive(client, &mut buffer[..limit]);
+                worker.borrow_mut().received(client, buffer, received, now);
+            }
+            Some(Action::FinishSending { client }) => {
+                let told = host.finish_sending(client);
+                worker.borrow_mut().finished_sending(client, told);
             }
             Some(Action::End { client, end }) => host.end(client, end),
             None => break,

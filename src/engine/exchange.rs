@@ -7,7 +7,10 @@ use std::time::Duration;
 use super::host::Fate;
 use super::shared::Route;
 use super::slots::Key;
+use super::tunnel::Ends;
+use super::upload::Upload;
 use super::upstream::Upstream;
+use super::worker::DEFAULT_CLIENT_TIMEOUT;
 use crate::balancer::{InFlight, Tried};
 use crate::http::Version;
 use crate::http::body::BodyDecoder;
@@ -56,6 +59,10 @@ pub struct Client {
     pub keep_alive: bool,
     /// It took everything that was offered last.
     pub ready: bool,
+    /// Reading from it may bring something.
+    pub readable: bool,
+    /// It may be sending what nobody is going to read as a request.
+    pub unread: bool,
     /// Its socket is in our poll.
     pub watched: bool,
     /// It has closed its sending side.
@@ -67,8 +74,16 @@ pub struct Client {
 pub struct Order {
     /// Where the request goes.
     pub route: Arc<Route>,
-    /// The request as it goes out, body included; kept until the answer has begun.
+    /// The request as it goes out, with what came of its body so far; kept until
+    /// the answer has begun. Of a body that is longer than that, the part that
+    /// waits for the backend. In a tunnel, bytes on their way to the backend.
     pub request: Vec<u8>,
+    /// The rest of the body.
+    pub upload: Upload,
+    /// The protocol that the client asks for.
+    pub upgrade: Option<Upgrade>,
+    /// The client takes trailer fields.
+    pub takes_trailers: bool,
     /// Repeating it changes nothing.
     pub idempotent: bool,
     /// The client's address as bytes (Source-Hash).
@@ -83,6 +98,15 @@ pub struct Order {
     pub retries_left: u32,
 }
 
+/// The wish to speak another protocol.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// Its name.
+    pub protocol: String,
+    /// What the client has sent behind the request already.
+    pub early: Vec<u8>,
+}
+
 /// One try with one backend.
 #[derive(Debug)]
 pub struct Attempt {
@@ -94,6 +118,10 @@ pub struct Attempt {
     pub reused: bool,
     /// The backend is on trial: this request decides whether it is back.
     pub trial: bool,
+    /// Bytes of the order's `request` that were taken.
+    pub written: usize,
+    /// Interim responses that came.
+    pub interims: u32,
     /// Counts as in flight until dropped.
     pub in_flight: InFlight,
 }
@@ -101,6 +129,8 @@ pub struct Attempt {
 /// Where an exchange stands.
 #[derive(Debug)]
 pub enum Phase {
+    /// The beginning of the body comes from the client.
+    Gathering,
     /// A backend must be chosen.
     Picking,
     /// A connection is being opened.
@@ -109,8 +139,6 @@ pub enum Phase {
     Asking {
         /// The try.
         attempt: Attempt,
-        /// Bytes of the request that were taken.
-        written: usize,
         /// The part of the response head that came so far.
         head: Vec<u8>,
     },
@@ -125,8 +153,18 @@ pub enum Phase {
         /// What becomes of the client's connection when all is well.
         fate: Fate,
     },
+    /// Both sides speak another protocol, whose bytes go to and fro.
+    Tunnel {
+        /// The try.
+        attempt: Attempt,
+        /// Who has ended.
+        ends: Ends,
+    },
     /// Everything is there; the client takes the rest.
     Flushing(Fate),
+    /// The client has everything, but may still be sending: closed now, its
+    /// system would throw away the answer.
+    Lingering,
 }
 
 impl Exchange {
@@ -150,6 +188,43 @@ impl Exchange {
     /// Whether bytes wait for the client.
     pub fn has_pending(&self) -> bool {
         self.pending_from < self.pending.len()
+    }
+
+    /// Whether what the client sends belongs to this exchange.
+    pub fn reads_client(&self) -> bool {
+        match &self.phase {
+            Phase::Gathering | Phase::Tunnel { .. } | Phase::Lingering => true,
+            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) => false,
+            Phase::Asking { .. } | Phase::Relaying { .. } => !self.has_whole_request(),
+        }
+    }
+
+    /// Whether nothing of the request is left with the client.
+    pub fn has_whole_request(&self) -> bool {
+        self.order.as_ref().is_none_or(|order| order.upload.is_over())
+    }
+
+    /// Nobody is going to wait for what the client may still be sending.
+    pub fn forget_unread(&mut self) {
+        self.client.unread = false;
+        if let Some(order) = self.order.as_mut() {
+            order.upload = Upload::nothing();
+        }
+    }
+
+    /// Whether another request may follow on the client's connection.
+    pub fn may_keep_alive(&self) -> bool {
+        self.client.keep_alive && self.has_whole_request()
+    }
+
+    /// How long the client may take nothing, or send nothing of its body.
+    pub fn client_timeout(&self) -> Option<Duration> {
+        let settings = self.order.as_ref().map(|order| &order.route.settings);
+        match (&self.phase, settings) {
+            (Phase::Tunnel { .. }, _) => self.tunnel_timeout(),
+            (_, Some(settings)) => settings.client_timeout,
+            (_, None) => Some(DEFAULT_CLIENT_TIMEOUT),
+        }
     }
 
     /// How long the backend may be silent inside its answer: a client that

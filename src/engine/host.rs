@@ -19,6 +19,13 @@ pub trait Host {
     /// Offers `bytes` to the client without blocking.
     fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent;
 
+    /// Takes what the client has sent behind the request, without blocking.
+    fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received;
+
+    /// Tells the client that nothing more comes, while it may go on sending.
+    /// False if its transport cannot say that.
+    fn finish_sending(&self, client: ClientKey) -> bool;
+
     /// The exchange is over; the engine has forgotten it.
     fn end(&self, client: ClientKey, end: End);
 }
@@ -30,6 +37,19 @@ pub enum Sent {
     /// client is full for now.
     Bytes(usize),
     /// The client will not take any, ever.
+    Gone,
+}
+
+/// What became of the wish to read from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// So many bytes, more than zero.
+    Bytes(usize),
+    /// Nothing for now.
+    Nothing,
+    /// The client sends no more.
+    End,
+    /// The connection is broken.
     Gone,
 }
 
@@ -55,7 +75,8 @@ pub enum Fate {
     Abort,
 }
 
-/// Which bodies are in a host's hands, whole, when it hands a request over.
+/// Which bodies are in a host's hands, whole, when it hands a request over. Of
+/// others it has the beginning; the rest is with the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Awaits {
     /// Bodies with `Content-Length`, by method.
@@ -74,6 +95,9 @@ pub struct RequestParts<'a> {
     /// The host itself goes on with what stands behind a request without a
     /// body. Otherwise such bytes are lost at the end of the request.
     pub keeps_rest: bool,
+    /// What the host has behind the head is all that came so far, and what the
+    /// client sends from now on is left to us.
+    pub rest_is_ours: bool,
     /// The client's socket, to be watched in the worker's own poll.
     pub fd: RawFd,
     /// The client's address as text.

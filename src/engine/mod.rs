@@ -39,13 +39,15 @@ pub mod slots;
 mod status_page;
 mod timer;
 mod token;
+mod tunnel;
+mod upload;
 mod upstream;
 pub mod worker;
 
 pub use crate::http::path::decoded_path;
 pub use crate::http::request::head_end;
 pub use drive::drive;
-pub use host::{Awaits, ClientKey, End, Fate, Host, RequestParts, Sent};
+pub use host::{Awaits, ClientKey, End, Fate, Host, Received, RequestParts, Sent};
 pub use shared::{MatchScratch, Shared, Verdict};
 pub use status_page::last_resort;
 pub use worker::Worker;

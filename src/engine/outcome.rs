@@ -21,12 +21,17 @@ impl Worker {
         let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
         let (attempt, sent, relaying) = match phase {
             Phase::Connecting(attempt) => (attempt, false, false),
-            Phase::Asking { attempt, written, head } => {
+            Phase::Asking { attempt, head } => {
                 drop(head);
-                (attempt, written > 0, false)
+                let sent = attempt.written > 0;
+                (attempt, sent, false)
             }
             Phase::Relaying { attempt, .. } => (attempt, true, true),
-            other @ (Phase::Picking | Phase::Flushing(_)) => {
+            other @ (Phase::Gathering
+            | Phase::Picking
+            | Phase::Tunnel { .. }
+            | Phase::Flushing(_)
+            | Phase::Lingering) => {
                 exchange.phase = other;
                 return;
             }
@@ -34,8 +39,11 @@ impl Worker {
         self.upstreams.remove(attempt.upstream);
         let Some(order) = exchange.order.as_mut() else { return };
         let route = Arc::clone(&order.route);
-        let Attempt { backend, reused, trial, in_flight, .. } = attempt;
+        let Attempt { backend, reused, trial, in_flight, interims, .. } = attempt;
         drop(in_flight);
+        // What is not here any more, or was answered in part, cannot be asked again.
+        let sent = sent || order.upload.let_go || interims > 0;
+        let repeatable = order.idempotent && !order.upload.let_go && interims == 0;
         if relaying {
             // The head is out: all that is left is to let the client see the cut.
             exchange.phase = Phase::Flushing(Fate::Abort);
@@ -45,8 +53,7 @@ impl Worker {
             return;
         }
         exchange.status = failure.status();
-        let attempted =
-            Attempted { reused, sent, idempotent: order.idempotent, retries_left: order.retries_left };
+        let attempted = Attempted { reused, sent, idempotent: repeatable, retries_left: order.retries_left };
         let next = failure.next(attempted);
         if next == Next::OtherBackend && sent {
             order.retries_left -= 1;
@@ -74,6 +81,8 @@ impl Worker {
         exchange.pending.clear();
         exchange.pending_from = 0;
         exchange.deadline_ms = None;
+        // Nobody is there to linger for.
+        exchange.forget_unread();
         if exchange.status == 0 {
             exchange.status = CLIENT_LEFT;
         }
@@ -89,13 +98,15 @@ impl Worker {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.client.half_closed = true;
         match exchange.phase {
-            Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => self.client_left(key),
+            Phase::Gathering | Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => {
+                self.client_left(key)
+            }
             // An answer that is flowing is delivered; a silent one is not kept up for long.
             Phase::Relaying { .. } if !exchange.has_pending() => {
                 let timeout = exchange.read_timeout();
                 self.set_deadline(key, timeout, now);
             }
-            Phase::Relaying { .. } | Phase::Flushing(_) => {}
+            Phase::Relaying { .. } | Phase::Tunnel { .. } | Phase::Flushing(_) | Phase::Lingering => {}
         }
     }
 
@@ -111,8 +122,10 @@ impl Worker {
 
     /// Lets go of an attempt without a verdict on the backend.
     pub(super) fn abandon(&mut self, route: &Route, phase: Phase) {
-        let (Phase::Connecting(attempt) | Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) =
-            phase
+        let (Phase::Connecting(attempt)
+        | Phase::Asking { attempt, .. }
+        | Phase::Relaying { attempt, .. }
+        | Phase::Tunnel { attempt, .. }) = phase
         else {
             return;
         };

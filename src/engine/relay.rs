@@ -10,20 +10,23 @@ use super::failure::Failure;
 use super::host::{ClientKey, Fate};
 use super::serve::Asked;
 use super::setup::milliseconds;
+use super::tunnel::Ends;
 use super::upstream::Use;
 use super::worker::Worker;
-use crate::http::body::{BodyDecoder, BodyLength};
+use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
-use crate::http::response::{self, BadResponse, Parsed};
+use crate::http::response::{self, BadResponse, Parsed, SWITCHING_PROTOCOLS};
 use crate::http::{MAX_RESPONSE_HEAD, Version};
+
+/// Interim responses to one request; a backend that sends more is not coming to the point.
+const MAX_INTERIMS: u32 = 64;
 
 impl Worker {
     /// Reads once, and looks for the response's head in what has come so far.
     pub(super) fn read_head(&mut self, key: ClientKey, now: Now) -> Result<Asked, Failure> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Asked::Wait) };
-        let (Phase::Asking { attempt, head, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
-        else {
+        let (Phase::Asking { attempt, head }, Some(order)) = (&mut exchange.phase, &exchange.order) else {
             return Ok(Asked::Wait);
         };
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(Asked::Wait) };
@@ -58,19 +61,20 @@ impl Worker {
         Ok(asked.unwrap_or(Asked::Wait))
     }
 
-    /// Looks for a final response head in the first `filled` bytes of the read
-    /// buffer; `None` when more must be read.
+    /// Looks for response heads in the first `filled` bytes of the read buffer;
+    /// `None` when more must be read and nothing is to be told to the client.
     fn take_head(&mut self, key: ClientKey, filled: usize, now: Now) -> Result<Option<Asked>, Failure> {
         self.date.refresh(now);
         let mut text = self.take_buffer();
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Some(Asked::Wait)) };
+        let may_keep_alive = exchange.may_keep_alive();
         let Exchange { phase, order: Some(order), client, .. } = exchange else {
             return Ok(Some(Asked::Wait));
         };
-        let Phase::Asking { attempt, written, head } = phase else { return Ok(Some(Asked::Wait)) };
+        let Phase::Asking { attempt, head } = phase else { return Ok(Some(Asked::Wait)) };
 
         let mut from = 0;
-        let (length, status, length_kind, backend_keeps, keep_alive) = loop {
+        let (length, found) = loop {
             let mut room = response::storage();
             match response::parse(&self.scratch[from..filled], &mut room, client.to_head)? {
                 Parsed::Partial if filled - from >= MAX_RESPONSE_HEAD => {
@@ -79,53 +83,110 @@ impl Worker {
                 Parsed::Partial => {
                     head.clear();
                     head.extend_from_slice(&self.scratch[from..filled]);
-                    self.recycle(text);
-                    return Ok(None);
+                    if text.is_empty() {
+                        self.recycle(text);
+                        return Ok(None);
+                    }
+                    // Early hints are worth nothing later.
+                    exchange.head_bytes += text.len();
+                    return Ok(Some(Asked::Head(Action::send(key, text))));
                 }
-                Parsed::Complete { response, length } if response.is_interim() => from += length,
                 Parsed::Complete { length, .. } if length > MAX_RESPONSE_HEAD => {
                     return Err(BadResponse::TooLarge.into());
+                }
+                Parsed::Complete { response, length } if response.is_interim() => {
+                    from += length;
+                    attempt.interims += 1;
+                    if attempt.interims > MAX_INTERIMS {
+                        return Err(BadResponse::TooManyInterim.into());
+                    }
+                    // A 100 answers an expectation that was ours to answer.
+                    if response.status != 100 && client.version == Version::Http11 {
+                        forward::interim_head(&mut text, &response, false);
+                    }
+                }
+                Parsed::Complete { response, length } if response.status == SWITCHING_PROTOCOLS => {
+                    let asked = order.upgrade.as_ref();
+                    let whole = attempt.written == order.request.len();
+                    if !(whole && asked.is_some_and(|upgrade| response.switches_to(&upgrade.protocol))) {
+                        return Err(BadResponse::Unasked101.into());
+                    }
+                    forward::interim_head(&mut text, &response, true);
+                    break (from + length, Found::Switch);
                 }
                 Parsed::Complete { response, length } => {
                     // A client of HTTP/1.0 sees the end of what has no length
                     // by the close alone.
                     let by_close = matches!(response.body, BodyLength::UntilClose | BodyLength::Chunked);
                     let delimited = !(by_close && client.version == Version::Http10);
-                    let keep_alive = client.keep_alive && delimited;
-                    let says = Answering { version: client.version, keep_alive, date: self.date.text() };
-                    forward::response_head(&mut text, &response, &says);
-                    break (
-                        from + length,
-                        response.status,
-                        response.body,
-                        response.keeps_alive(),
+                    let keep_alive = may_keep_alive && delimited;
+                    let says = Answering {
+                        version: client.version,
                         keep_alive,
-                    );
+                        date: self.date.text(),
+                        trailers: order.takes_trailers && response.body == BodyLength::Chunked,
+                    };
+                    forward::response_head(&mut text, &response, &says);
+                    let answer = Answer {
+                        status: response.status,
+                        body: response.body,
+                        backend_keeps: response.keeps_alive(),
+                        fate: if keep_alive { Fate::KeepAlive } else { Fate::Close },
+                    };
+                    break (from + length, Found::Answer(answer));
                 }
             }
         };
-        let mut body = BodyDecoder::new(length_kind, client.version == Version::Http10);
+        let action = match found {
+            Found::Switch => self.begin_tunnel(key, text, length, filled, now),
+            Found::Answer(answer) => self.begin_answer(key, text, &answer, length, filled, now)?,
+        };
+        Ok(Some(action.map_or(Asked::Wait, Asked::Head)))
+    }
+
+    /// The head of an answer is in `text`; its body begins at `length` in the read buffer.
+    fn begin_answer(
+        &mut self,
+        key: ClientKey,
+        mut text: Vec<u8>,
+        answer: &Answer,
+        length: usize,
+        filled: usize,
+        now: Now,
+    ) -> Result<Option<Action>, Failure> {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(None) };
+        let Exchange { phase, order: Some(order), client, .. } = exchange else { return Ok(None) };
+        let Phase::Asking { attempt, .. } = phase else { return Ok(None) };
+        let style = match (client.version, order.takes_trailers) {
+            (Version::Http10, _) => Style::Unwrapped,
+            (Version::Http11, false) => Style::Plain,
+            (Version::Http11, true) => Style::WithTrailers(Vec::new()),
+        };
+        let mut body = BodyDecoder::new(answer.body, style);
         let relayed = body.relay(&mut self.scratch[length..filled])?;
         // The body goes out from the front of the buffer.
         self.scratch.copy_within(length..length + relayed.keep, 0);
-        let head_bytes = text.len();
+        exchange.head_bytes += text.len();
         let sent = match client.version {
             Version::Http11 if body.ends_at_close() => wrap(&mut text, &mut self.scratch, relayed.keep),
             _ => relayed.keep,
         };
 
         let route = Arc::clone(&order.route);
-        let whole = *written == order.request.len();
-        let reusable = backend_keeps && whole && !relayed.surplus && route.settings.keep_alive;
-        let fate = if keep_alive { Fate::KeepAlive } else { Fate::Close };
-        exchange.status = status;
-        exchange.head_bytes = head_bytes;
+        let reusable = answer.backend_keeps && !relayed.surplus && route.settings.keep_alive;
+        let fate = answer.fate;
+        exchange.status = answer.status;
         let (backend, trial) = (attempt.backend, attempt.trial);
+        let mut request = Vec::new();
+        if attempt.written == order.request.len() {
+            // What is still to come of the body will need less room.
+            request = std::mem::take(&mut order.request);
+            attempt.written = 0;
+        }
         if let Phase::Asking { attempt, .. } = std::mem::replace(&mut exchange.phase, Phase::Picking) {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
         }
-        route.counters[backend].response(status);
-        let request = std::mem::take(&mut order.request);
+        route.counters[backend].response(answer.status);
         if trial {
             // Not later: a long answer would keep the backend on trial.
             self.praise(&route, backend, now);
@@ -136,9 +197,52 @@ impl Worker {
         } else {
             self.set_deadline(key, route.settings.read_timeout, now);
         }
-        let buffer = std::mem::take(&mut self.scratch);
-        let bytes = Outgoing { first: text, from: 0, buffer, body: sent };
-        Ok(Some(Asked::Head(Action::Send { client: key, bytes })))
+        Ok(Some(self.send(key, text, sent, &relayed.tail)))
+    }
+
+    /// The backend has switched protocols: from here on, bytes are just bytes.
+    fn begin_tunnel(
+        &mut self,
+        key: ClientKey,
+        text: Vec<u8>,
+        length: usize,
+        filled: usize,
+        now: Now,
+    ) -> Option<Action> {
+        let exchange = self.exchanges.get_mut(key)?;
+        let Exchange { phase, order: Some(order), client, .. } = exchange else { return None };
+        client.keep_alive = false;
+        order.request.clear();
+        if let Some(upgrade) = order.upgrade.take() {
+            order.request.extend_from_slice(&upgrade.early);
+        }
+        let Phase::Asking { mut attempt, .. } = std::mem::replace(phase, Phase::Picking) else { return None };
+        attempt.written = 0;
+        let (backend, trial) = (attempt.backend, attempt.trial);
+        *phase = Phase::Tunnel { attempt, ends: Ends::default() };
+        exchange.status = SWITCHING_PROTOCOLS;
+        exchange.head_bytes += text.len();
+        let route = Arc::clone(&order.route);
+        route.counters[backend].response(SWITCHING_PROTOCOLS);
+        if trial {
+            self.praise(&route, backend, now);
+        }
+        self.set_deadline(key, route.settings.tunnel_timeout, now);
+        let body = filled - length;
+        self.scratch.copy_within(length..filled, 0);
+        Some(self.send(key, text, body, &[]))
+    }
+
+    /// Sends `first`, then `body` bytes of the read buffer, then `tail`.
+    fn send(&mut self, key: ClientKey, mut first: Vec<u8>, body: usize, tail: &[u8]) -> Action {
+        if tail.is_empty() {
+            let buffer = std::mem::take(&mut self.scratch);
+            return Action::Send { client: key, bytes: Outgoing { first, from: 0, buffer, body } };
+        }
+        // Rare enough for a copy.
+        first.extend_from_slice(&self.scratch[..body]);
+        first.extend_from_slice(tail);
+        Action::send(key, first)
     }
 
     /// Reads the next piece of the body.
@@ -191,7 +295,7 @@ impl Worker {
         } else {
             self.set_deadline(key, timeout, now);
         }
-        if relayed.keep == 0 {
+        if relayed.keep == 0 && relayed.tail.is_empty() {
             self.queue(key);
             return None;
         }
@@ -201,9 +305,7 @@ impl Worker {
             first = self.take_buffer();
             sent = wrap(&mut first, &mut self.scratch, relayed.keep);
         }
-        let buffer = std::mem::take(&mut self.scratch);
-        let bytes = Outgoing { first, from: 0, buffer, body: sent };
-        Some(Action::Send { client: key, bytes })
+        Some(self.send(key, first, sent, &relayed.tail))
     }
 
     /// The response is complete: the upstream goes to the pool or is closed.
@@ -217,6 +319,7 @@ impl Worker {
         exchange.deadline_ms = None;
         let Phase::Relaying { attempt, reusable, .. } = phase else { return };
         let Some(order) = &exchange.order else { return };
+        let whole = order.upload.is_over() && attempt.written == order.request.len();
         let route = Arc::clone(&order.route);
         let settings = &route.settings;
         let (limit, idle_timeout) = (settings.pool_size, settings.pool_idle_timeout);
@@ -224,7 +327,7 @@ impl Worker {
             self.praise(&route, attempt.backend, now);
         }
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return };
-        if !reusable || upstream.closed || limit == 0 {
+        if !(reusable && whole) || upstream.closed || limit == 0 {
             self.upstreams.remove(attempt.upstream);
             return;
         }
@@ -238,6 +341,24 @@ impl Worker {
             self.timer.want(now.ms.saturating_add(milliseconds(timeout)), now.ms);
         }
     }
+}
+
+/// A head that ends the waiting for one.
+enum Found {
+    /// The answer begins.
+    Answer(Answer),
+    /// The protocol changes.
+    Switch,
+}
+
+/// What an answer's head says.
+struct Answer {
+    status: u16,
+    body: BodyLength,
+    /// The backend lets its connection be used again.
+    backend_keeps: bool,
+    /// What becomes of the client's connection when all is well.
+    fate: Fate,
 }
 
 /// Makes a chunk of the first `length` bytes of the buffer: its size goes

@@ -11,7 +11,7 @@ use super::Now;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Phase};
 use super::failure::Failure;
-use super::host::ClientKey;
+use super::host::{ClientKey, Fate};
 use super::slots::Key;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
@@ -29,7 +29,11 @@ impl Worker {
             let exchange = self.exchanges.get_mut(key)?;
             if exchange.has_pending() {
                 if !exchange.client.ready {
-                    return None;
+                    // What the client itself sends must not wait for that.
+                    return match exchange.phase {
+                        Phase::Tunnel { .. } => self.tunnel(key, now),
+                        _ => self.pump(key, now),
+                    };
                 }
                 let first = std::mem::take(&mut exchange.pending);
                 let from = std::mem::take(&mut exchange.pending_from);
@@ -37,21 +41,33 @@ impl Worker {
                 return Some(Action::Send { client: key, bytes });
             }
             let go_on = match &exchange.phase {
+                Phase::Gathering => match self.gather(key) {
+                    Ok(()) => true,
+                    Err(action) => return action,
+                },
                 Phase::Picking => {
                     self.pick(key, now);
                     true
                 }
                 Phase::Connecting(_) => self.connect(key, now),
                 Phase::Asking { .. } => match self.ask(key, now) {
-                    Asked::Wait => return None,
+                    Asked::Wait => return self.pump(key, now),
                     Asked::Changed => true,
                     Asked::Head(action) => return Some(action),
                 },
-                Phase::Relaying { .. } => return self.relay(key, now),
+                Phase::Relaying { .. } => {
+                    let action = self.relay(key, now);
+                    return if action.is_some() { action } else { self.pump(key, now) };
+                }
+                Phase::Tunnel { .. } => return self.tunnel(key, now),
+                Phase::Flushing(Fate::Close) if exchange.client.unread || !exchange.has_whole_request() => {
+                    return self.linger(key, now);
+                }
                 Phase::Flushing(fate) => {
                     let fate = *fate;
                     return self.end(key, fate);
                 }
+                Phase::Lingering => return self.drain(key),
             };
             if !go_on {
                 return None;
@@ -113,8 +129,9 @@ impl Worker {
         let in_flight = route.cluster.begin(backend);
         route.counters[backend].request();
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, idempotent, now) {
-            let attempt = Attempt { upstream, backend, reused: true, trial, in_flight };
-            self.set_phase(key, Phase::Asking { attempt, written: 0, head: Vec::new() });
+            let attempt =
+                Attempt { upstream, backend, reused: true, trial, written: 0, interims: 0, in_flight };
+            self.set_phase(key, Phase::Asking { attempt, head: Vec::new() });
             self.set_deadline(key, route.settings.send_timeout, now);
             return true;
         }
@@ -131,7 +148,8 @@ impl Worker {
         });
         match opened {
             Ok(upstream) => {
-                let attempt = Attempt { upstream, backend, reused: false, trial, in_flight };
+                let attempt =
+                    Attempt { upstream, backend, reused: false, trial, written: 0, interims: 0, in_flight };
                 self.set_phase(key, Phase::Connecting(attempt));
                 self.set_deadline(key, route.settings.connect_timeout, now);
                 true
@@ -191,7 +209,7 @@ impl Worker {
             Ok(Some(())) => {
                 let timeout = exchange.order.as_ref().and_then(|order| order.route.settings.send_timeout);
                 if let Phase::Connecting(attempt) = std::mem::replace(&mut exchange.phase, Phase::Picking) {
-                    exchange.phase = Phase::Asking { attempt, written: 0, head: Vec::new() };
+                    exchange.phase = Phase::Asking { attempt, head: Vec::new() };
                 }
                 self.set_deadline(key, timeout, now);
                 true
@@ -223,27 +241,31 @@ impl Worker {
 
     fn send_request(&mut self, key: ClientKey, now: Now) -> Result<(), Failure> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(()) };
-        let (Phase::Asking { attempt, written, .. }, Some(order)) = (&mut exchange.phase, &exchange.order)
-        else {
+        let (Phase::Asking { attempt, .. }, Some(order)) = (&mut exchange.phase, &exchange.order) else {
             return Ok(());
         };
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(()) };
-        let before = *written;
-        while *written < order.request.len() && upstream.writable {
-            match upstream.write(&order.request[*written..]) {
-                Ok(n) => *written += n,
-                // The backend may have answered before it closed its ear.
-                Err(_) if *written > 0 && upstream.readable => {
+        let before = attempt.written;
+        while attempt.written < order.request.len() && upstream.writable {
+            match upstream.write(&order.request[attempt.written..]) {
+                Ok(n) => attempt.written += n,
+                // The backend may have answered before it closed its ear, whether
+                // the poll has told of that or not.
+                Err(_) if attempt.written > 0 || order.upload.let_go => {
                     upstream.writable = false;
+                    upstream.readable = true;
                 }
                 Err(error) => return Err(Failure::Reset(error)),
             }
         }
-        if *written != before {
+        if attempt.written != before {
             let settings = &order.route.settings;
-            let whole = *written == order.request.len();
-            let timeout = if whole { settings.header_timeout } else { settings.send_timeout };
-            order.route.counters[attempt.backend].bytes((*written - before) as u64, 0);
+            let timeout = match (attempt.written == order.request.len(), order.upload.is_over()) {
+                (true, true) => settings.header_timeout,
+                (true, false) => settings.client_timeout,
+                (false, _) => settings.send_timeout,
+            };
+            order.route.counters[attempt.backend].bytes((attempt.written - before) as u64, 0);
             self.set_deadline(key, timeout, now);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One connection to a backend. Knows no HTTP.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -144,6 +145,17 @@ impl Upstream {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Tells the backend that nothing more comes; it may go on sending.
+    pub fn finish_sending(&self) {
+        let result = match &self.socket {
+            Socket::Tcp(s) => s.shutdown(Shutdown::Write),
+            Socket::Unix(s) => s.shutdown(Shutdown::Write),
+        };
+        if let Err(error) = result {
+            log::debug!("a backend was gone already: {error}");
         }
     }
 

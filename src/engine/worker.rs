@@ -14,18 +14,19 @@ use mio::{Events, Interest, Poll, Waker};
 
 use super::date::Date;
 use super::drive::{Action, Outgoing};
-use super::exchange::{Client, Exchange, Order, Phase};
+use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
 use super::pool::Pool;
 use super::shared::{MatchScratch, Route, Shared, Verdict};
 use super::slots::{Key, Slots};
 use super::timer::Timer;
 use super::token::Source;
+use super::upload::{CONTINUE, Upload};
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
-use crate::http::body::{BodyDecoder, BodyLength};
+use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::CHUNK_END;
-use crate::http::forward::{self, Answering, Forwarding};
+use crate::http::forward::{self, Answering, Forwarding, Framing, RequestEnd};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
 use crate::http::{MAX_RESPONSE_HEAD, Version};
@@ -42,7 +43,7 @@ const SPARE_BUFFERS: usize = 32;
 /// A recycled buffer that has grown beyond this is given back to the system.
 const SPARE_CAPACITY: usize = 64 * 1024;
 /// How long a client may take for an answer that belongs to no route.
-const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Our name in `Via`.
 const PSEUDONYM: &str = "monkey";
 
@@ -129,30 +130,67 @@ impl Worker {
         };
         // Whatever stands further behind are requests that the host is about to
         // lose: after a close the client knows to send them again.
-        let surplus = body.taken < parts.behind.len() && !(parts.keeps_rest && body.content.is_none());
+        let in_step = match &body {
+            Body::None => parts.behind.is_empty() || parts.keeps_rest,
+            Body::Here { taken, awaited, .. } => {
+                *taken == parts.behind.len() && (*awaited || !parts.keeps_rest)
+            }
+            // A host that goes on with what it has would take it for a request.
+            Body::Begun(_) => !parts.keeps_rest,
+        };
+        let settings = &route.settings;
+        let upgrade = match (&body, request.upgrade) {
+            (Body::None, Some(protocol)) if settings.upgrade.allows(protocol) => {
+                Some(Upgrade { protocol: protocol.to_owned(), early: parts.behind.to_vec() })
+            }
+            _ => None,
+        };
 
         let mut text = self.take_buffer();
-        let settings = &route.settings;
         let says = Forwarding {
             client: parts.client,
             secure: parts.secure,
             // The backend is not chosen yet; any of them answers to its own name at most.
             authority: self.shared.endpoints[route.endpoints[0]].authority(),
             pseudonym: PSEUDONYM,
-            body: body.content.as_ref().map(|content| content.len() as u64),
-            keep_alive: settings.keep_alive,
         };
         forward::request_head(&mut text, &request, &says);
-        text.extend_from_slice(body.content.as_deref().unwrap_or_default());
+        let end = |framing| RequestEnd {
+            framing,
+            keep_alive: settings.keep_alive,
+            upgrade: upgrade.as_ref().map(|upgrade| upgrade.protocol.as_str()),
+            takes_trailers: request.takes_trailers,
+        };
+        let mut phase = Phase::Picking;
+        let mut upload = Upload::nothing();
+        match body {
+            Body::None => forward::request_end(&mut text, &end(Framing::None)),
+            Body::Here { content, .. } => {
+                forward::request_end(&mut text, &end(Framing::Length(content.len() as u64)));
+                text.extend_from_slice(&content);
+            }
+            Body::Begun(begun) => {
+                phase = Phase::Gathering;
+                upload = begun;
+            }
+        }
 
-        let client = client(parts, &request, !surplus);
-        let mut exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
+        let client = client(parts, &request, in_step);
+        let mut exchange = Exchange::new(phase, client, now.ms + WATCH_AFTER_MS);
+        let gathers = !upload.is_over();
+        if gathers && request.expects_continue {
+            exchange.pending.extend_from_slice(CONTINUE);
+            exchange.head_bytes += CONTINUE.len();
+        }
         let mut source = [0; 16];
         let source_len = parts.source.len().min(source.len());
         source[..source_len].copy_from_slice(&parts.source[..source_len]);
         exchange.order = Some(Order {
             route: Arc::clone(route),
             request: text,
+            upload,
+            upgrade,
+            takes_trailers: request.takes_trailers,
             idempotent: request::is_idempotent(request.method),
             source,
             source_len: u8::try_from(source_len).unwrap_or(0),
@@ -160,7 +198,11 @@ impl Worker {
             tried: Default::default(),
             retries_left: settings.retry_count,
         });
-        self.start(exchange, now)
+        let key = self.start(exchange, now);
+        if gathers {
+            self.set_deadline(key, settings.client_timeout, now);
+        }
+        key
     }
 
     /// Answers with a statistics page. Drive the worker afterwards.
@@ -294,9 +336,7 @@ impl Worker {
                         self.queue_first(client);
                     } else {
                         if was_pending {
-                            // The client has caught up: it is the backend's turn again.
-                            let timeout = exchange.read_timeout();
-                            self.set_deadline(client, timeout, now);
+                            self.caught_up(client, now);
                         }
                         // At the end: one fast download must not keep everybody waiting.
                         self.queue(client);
@@ -305,9 +345,7 @@ impl Worker {
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
                     exchange.client.ready = false;
-                    let settings = exchange.order.as_ref().map(|order| &order.route.settings);
-                    let timeout =
-                        settings.map_or(Some(DEFAULT_CLIENT_TIMEOUT), |settings| settings.client_timeout);
+                    let timeout = exchange.client_timeout();
                     let progress = n > 0 || !was_pending || exchange.deadline_ms.is_none();
                     let mut rest = spare.take().unwrap_or_default();
                     let of_first = n.min(rest.len() - from);
@@ -330,12 +368,27 @@ impl Worker {
         }
     }
 
+    /// The client has taken everything: it is the backend's turn again.
+    fn caught_up(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let timeout = match exchange.phase {
+            Phase::Relaying { .. } => exchange.read_timeout(),
+            Phase::Tunnel { .. } => exchange.tunnel_timeout(),
+            Phase::Gathering => exchange.client_timeout(),
+            // Interim responses are no answer: the time-out for that goes on.
+            Phase::Asking { .. } if exchange.deadline_ms.is_some() => return,
+            _ => exchange.order.as_ref().and_then(|order| order.route.settings.header_timeout),
+        };
+        self.set_deadline(key, timeout, now);
+    }
+
     /// An answer of our own, whole, to be sent at the next step.
     pub(super) fn reply(&mut self, key: ClientKey, reply: &Reply<'_>, keep_alive: bool, now: Now) {
         let mut text = self.take_buffer();
         self.date.refresh(now);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let says = Answering { version: exchange.client.version, keep_alive, date: self.date.text() };
+        let version = exchange.client.version;
+        let says = Answering { version, keep_alive, date: self.date.text(), trailers: false };
         reply::write(&mut text, reply, &says, exchange.client.to_head);
         exchange.head_bytes = text.len() - if exchange.client.to_head { 0 } else { reply.body.len() };
         self.finish_with(key, reply.status, text, keep_alive);
@@ -351,7 +404,7 @@ impl Worker {
         now: Now,
     ) {
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let keep_alive = exchange.client.keep_alive;
+        let keep_alive = exchange.may_keep_alive();
         let body = reply::error_text(status, why);
         let reply = Reply { status, content_type: reply::ERROR_TYPE, body: body.as_bytes(), retry_after };
         self.reply(key, &reply, keep_alive, now);
@@ -454,6 +507,8 @@ impl Worker {
             to_head: parts.head.starts_with(b"HEAD "),
             keep_alive: false,
             ready: true,
+            readable: true,
+            unread: true,
             watched: false,
             half_closed: false,
         };
@@ -493,11 +548,14 @@ impl Worker {
         if event.is_error() || event.is_write_closed() {
             self.client_left(key);
         } else {
-            if event.is_writable() {
-                exchange.client.ready = true;
+            let reads = exchange.reads_client();
+            exchange.client.ready |= event.is_writable();
+            exchange.client.readable |= event.is_readable() || event.is_read_closed();
+            if event.is_writable() || reads {
                 self.queue(key);
             }
-            if event.is_read_closed() {
+            // Who reads the client comes upon its end by itself.
+            if event.is_read_closed() && !reads {
                 self.client_half_closed(key, now);
             }
         }
@@ -513,6 +571,8 @@ fn client(parts: &RequestParts<'_>, request: &request::Request<'_, '_>, in_step:
         to_head: request.method == "HEAD",
         keep_alive: parts.may_keep_alive && !request.connection.close && in_step,
         ready: true,
+        readable: true,
+        unread: !in_step,
         watched: false,
         half_closed: false,
     }
@@ -525,36 +585,52 @@ fn ends_at_head(parts: &RequestParts<'_>, request: &request::Request<'_, '_>) ->
     no_body && (parts.behind.is_empty() || parts.keeps_rest)
 }
 
-/// The body of a request.
-struct Body<'a> {
-    /// What is forwarded; `None` for a request without a body.
-    content: Option<Cow<'a, [u8]>>,
-    /// Bytes that it took behind the head.
-    taken: usize,
+/// The body of a request, as far as the host has it.
+enum Body<'a> {
+    /// There is none.
+    None,
+    /// All of it.
+    Here {
+        /// What is forwarded.
+        content: Cow<'a, [u8]>,
+        /// Bytes that it took behind the head.
+        taken: usize,
+        /// The host knows of it.
+        awaited: bool,
+    },
+    /// The beginning; the rest comes from the client.
+    Begun(Upload),
 }
 
 /// Finds the body behind the head, out of its chunks if need be.
 fn body_of<'a>(request: &request::Request<'_, '_>, parts: &RequestParts<'a>) -> Result<Body<'a>, Refusal> {
     if request.chunked {
-        if !(parts.awaits.chunked)(request.method) {
-            return Err(Refusal::LengthRequired);
-        }
+        let awaited = (parts.awaits.chunked)(request.method);
+        let mut decoder = BodyDecoder::new(BodyLength::Chunked, Style::Unwrapped);
         let mut content = parts.behind.to_vec();
-        let relayed = BodyDecoder::new(BodyLength::Chunked, true)
-            .relay(&mut content)
-            .map_err(|_| Refusal::Malformed("the chunks are malformed"))?;
-        if !relayed.done {
-            return Err(Refusal::Malformed("the body is incomplete"));
-        }
+        let relayed =
+            decoder.relay(&mut content).map_err(|_| Refusal::Malformed("the chunks are malformed"))?;
         content.truncate(relayed.keep);
-        // Behind its chunks a host may lose its place: nothing there is kept.
-        return Ok(Body { content: Some(Cow::Owned(content)), taken: 0 });
+        return match (relayed.done, awaited, parts.rest_is_ours) {
+            // Behind chunks that it knows of a host may lose its place: nothing
+            // there is kept.
+            (true, true, _) => Ok(Body::Here { content: Cow::Owned(content), taken: 0, awaited }),
+            (true, false, _) => {
+                let taken = if relayed.surplus { 0 } else { parts.behind.len() };
+                Ok(Body::Here { content: Cow::Owned(content), taken, awaited })
+            }
+            (false, false, true) => Ok(Body::Begun(Upload::of_chunks(decoder, content))),
+            (false, true, _) => Err(Refusal::Malformed("the body is incomplete")),
+            (false, false, false) => Err(Refusal::LengthRequired),
+        };
     }
-    let Some(length) = request.content_length else { return Ok(Body { content: None, taken: 0 }) };
-    if length > 0 && !(parts.awaits.length)(request.method) {
-        return Err(Refusal::NotImplemented("a body is not taken with this method"));
+    let Some(length) = request.content_length else { return Ok(Body::None) };
+    let awaited = length == 0 || (parts.awaits.length)(request.method);
+    let have = usize::try_from(length).ok().and_then(|length| parts.behind.get(..length));
+    match have {
+        Some(content) => Ok(Body::Here { content: Cow::Borrowed(content), taken: content.len(), awaited }),
+        None if awaited => Err(Refusal::Malformed("the body is incomplete")),
+        None if parts.rest_is_ours => Ok(Body::Begun(Upload::of_length(length, parts.behind))),
+        None => Err(Refusal::NotImplemented("a body is not taken with this method")),
     }
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let content = parts.behind.get(..length).ok_or(Refusal::Malformed("the body is incomplete"))?;
-    Ok(Body { content: Some(Cow::Borrowed(content)), taken: length })
 }

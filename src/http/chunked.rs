@@ -69,7 +69,7 @@ pub enum Piece {
     Data(usize),
     /// Trailer fields.
     Trailer(usize),
-    /// The final empty line; the body is over behind it.
+    /// The final empty line, or a part of it; the body is over behind it.
     End(usize),
 }
 
@@ -128,7 +128,7 @@ impl Chunked {
             }
         }
         Ok(Some(match self.state {
-            State::EndLf => Piece::End(taken),
+            State::EndLf | State::Done => Piece::End(taken),
             _ if in_trailers => Piece::Trailer(taken),
             _ => Piece::Framing(taken),
         }))

@@ -85,6 +85,8 @@ pub struct ConnectionOptions {
     pub close: bool,
     /// `keep-alive` was among the options.
     pub keep_alive: bool,
+    /// `upgrade` was among the options.
+    pub upgrade: bool,
     /// Some other option names fields that must not be forwarded.
     pub names_fields: bool,
 }
@@ -97,6 +99,8 @@ impl ConnectionOptions {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
             } else {
                 self.names_fields = true;
             }

@@ -19,13 +19,64 @@ pub struct Forwarding<'a> {
     pub authority: &'a str,
     /// Our name in `Via`.
     pub pseudonym: &'a str,
-    /// The length of the body that follows, if there is one.
-    pub body: Option<u64>,
-    /// The backend may keep the connection.
-    pub keep_alive: bool,
 }
 
-/// Appends the request head for a backend to `out`.
+/// How a request head ends: what concerns this hop alone.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestEnd<'a> {
+    /// How the body's end is told.
+    pub framing: Framing,
+    /// The backend may keep the connection.
+    pub keep_alive: bool,
+    /// The protocol to switch to, if the client asks for one.
+    pub upgrade: Option<&'a str>,
+    /// The client takes trailer fields.
+    pub takes_trailers: bool,
+}
+
+/// How the end of a request's body is told to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// There is no body.
+    None,
+    /// It has this length, possibly zero.
+    Length(u64),
+    /// It comes in chunks of our own.
+    Chunked,
+}
+
+/// Appends the end of a request head: framing, connection options, empty line.
+pub fn request_end(out: &mut Vec<u8>, end: &RequestEnd<'_>) {
+    match end.framing {
+        Framing::None => {}
+        Framing::Length(length) => number(out, b"Content-Length: ", length),
+        Framing::Chunked => push(out, &[b"Transfer-Encoding: chunked\r\n"]),
+    }
+    if end.takes_trailers {
+        push(out, &[b"TE: trailers\r\n"]);
+    }
+    if let Some(protocol) = end.upgrade {
+        push(out, &[b"Upgrade: ", protocol.as_bytes(), b"\r\n"]);
+    }
+    // RFC 9110 7.6.1: whatever is for this hop alone is named.
+    let options = [
+        (!end.keep_alive && end.upgrade.is_none(), "close"),
+        (end.upgrade.is_some(), "Upgrade"),
+        (end.takes_trailers, "TE"),
+    ];
+    let mut options = options.into_iter().filter_map(|(set, name)| set.then_some(name));
+    if let Some(first) = options.next() {
+        push(out, &[b"Connection: ", first.as_bytes()]);
+        for option in options {
+            push(out, &[b", ", option.as_bytes()]);
+        }
+        push(out, &[b"\r\n"]);
+    }
+    push(out, &[b"\r\n"]);
+}
+
+/// Appends the request head for a backend to `out`, all but its end
+/// ([`request_end`]).
 pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forwarding<'_>) {
     push(out, &[request.method.as_bytes(), b" ", request.target.as_bytes(), b" HTTP/1.1\r\n"]);
     let host = request.host.unwrap_or(says.authority);
@@ -69,13 +120,6 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
     if let Some(host) = request.host {
         push(out, &[b"X-Forwarded-Host: ", host.as_bytes(), b"\r\n"]);
     }
-    if let Some(length) = says.body {
-        number(out, b"Content-Length: ", length);
-    }
-    if !says.keep_alive {
-        push(out, &[b"Connection: close\r\n"]);
-    }
-    push(out, &[b"\r\n"]);
 }
 
 /// What the client is told besides the backend's own words.
@@ -87,20 +131,48 @@ pub struct Answering<'a> {
     pub keep_alive: bool,
     /// An HTTP date for a response without one (RFC 9110 6.6.1).
     pub date: &'a str,
+    /// Trailer fields are passed on, and so is their announcement.
+    pub trailers: bool,
+}
+
+/// Appends the head of an interim response, or of one that switches protocols
+/// and then names the new one (RFC 9110 15.2).
+pub fn interim_head(out: &mut Vec<u8>, response: &Response<'_, '_>, switches: bool) {
+    status_line(out, response);
+    for field in response.fields {
+        let name = field.name.as_bytes();
+        let wanted = match known(name) {
+            Known::ContentLength | Known::TransferEncoding | Known::Connection => false,
+            Known::HopByHop => switches && name.eq_ignore_ascii_case(b"upgrade"),
+            _ => !nominated(response.connection.names_fields, response.fields, name),
+        };
+        if wanted {
+            push(out, &[name, b": ", field.value, b"\r\n"]);
+        }
+    }
+    if switches {
+        push(out, &[b"Connection: Upgrade\r\n"]);
+    }
+    push(out, &[b"\r\n"]);
+}
+
+fn status_line(out: &mut Vec<u8>, response: &Response<'_, '_>) {
+    let mut digits = itoa::Buffer::new();
+    let status = digits.format(response.status);
+    push(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", response.reason.as_bytes(), b"\r\n"]);
 }
 
 /// Appends the head of a backend's response for the client to `out`.
 pub fn response_head(out: &mut Vec<u8>, response: &Response<'_, '_>, says: &Answering<'_>) {
-    let mut digits = itoa::Buffer::new();
-    push(
-        out,
-        &[b"HTTP/1.1 ", digits.format(response.status).as_bytes(), b" ", response.reason.as_bytes(), b"\r\n"],
-    );
+    status_line(out, response);
     let mut dated = false;
     for field in response.fields {
         let name = field.name.as_bytes();
         match known(name) {
             Known::ContentLength | Known::TransferEncoding | Known::Connection => {}
+            Known::HopByHop if says.trailers && name.eq_ignore_ascii_case(b"trailer") => {
+                push(out, &[name, b": ", field.value, b"\r\n"]);
+            }
             Known::HopByHop if !name.eq_ignore_ascii_case(b"proxy-authenticate") => {}
             Known::Date if dated => {}
             kind => {
@@ -170,16 +242,15 @@ mod tests {
     fn forwarded(head: &str, body: Option<u64>) -> String {
         let mut room = request::storage();
         let request = request::parse(head.as_bytes(), &mut room).unwrap();
-        let says = Forwarding {
-            client: "10.0.0.9",
-            secure: false,
-            authority: "backend:8080",
-            pseudonym: "monkey",
-            body,
-            keep_alive: true,
-        };
+        let says =
+            Forwarding { client: "10.0.0.9", secure: false, authority: "backend:8080", pseudonym: "monkey" };
+        let framing = body.map_or(Framing::None, Framing::Length);
         let mut out = Vec::new();
         request_head(&mut out, &request, &says);
+        request_end(
+            &mut out,
+            &RequestEnd { framing, keep_alive: true, upgrade: None, takes_trailers: false },
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -191,7 +262,7 @@ mod tests {
             panic!("partial")
         };
         let mut out = Vec::new();
-        response_head(&mut out, &response, &Answering { version, keep_alive, date: "D" });
+        response_head(&mut out, &response, &Answering { version, keep_alive, date: "D", trailers: false });
         String::from_utf8(out).unwrap()
     }
 
@@ -223,6 +294,52 @@ mod tests {
             forwarded("GET / HTTP/1.0\r\nCookie: a\r\nVia: 1.0 x\r\nCookie: b\r\nVia: 1.1 y\r\n\r\n", None);
         assert!(out.contains("Cookie: a\r\nVia: 1.0 x, 1.1 y, 1.0 monkey\r\nCookie: b\r\n"), "{out}");
         assert!(out.contains("Host: backend:8080\r\n") && !out.contains("X-Forwarded-Host"), "{out}"); // F7b
+    }
+
+    #[test]
+    fn what_concerns_this_hop_alone_is_named_f5_u1() {
+        let end = |framing, keep_alive, upgrade, takes_trailers| {
+            let mut out = Vec::new();
+            request_end(&mut out, &RequestEnd { framing, keep_alive, upgrade, takes_trailers });
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(end(Framing::None, true, None, false), "\r\n");
+        assert_eq!(
+            end(Framing::Length(0), false, None, false),
+            "Content-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(
+            end(Framing::Chunked, true, None, true),
+            "Transfer-Encoding: chunked\r\nTE: trailers\r\nConnection: TE\r\n\r\n"
+        );
+        assert_eq!(
+            end(Framing::None, false, Some("websocket"), true),
+            "TE: trailers\r\nUpgrade: websocket\r\nConnection: Upgrade, TE\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn interim_heads_have_no_framing_and_101_names_its_protocol_r4_u1() {
+        let head =
+            "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nContent-Length: 3\r\nConnection: X\r\nX: 1\r\n\r\n";
+        let mut room = response::storage();
+        let parsed = response::parse(head.as_bytes(), &mut room, false).unwrap();
+        let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
+        let mut out = Vec::new();
+        interim_head(&mut out, &response, false);
+        assert_eq!(String::from_utf8(out).unwrap(), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
+
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\n";
+        let mut room = response::storage();
+        let parsed = response::parse(head.as_bytes(), &mut room, false).unwrap();
+        let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
+        assert!(response.switches_to("WebSocket") && !response.switches_to("h2c") && !response.is_interim());
+        let mut out = Vec::new();
+        interim_head(&mut out, &response, true);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\nConnection: Upgrade\r\n\r\n"
+        );
     }
 
     #[test]

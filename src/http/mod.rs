@@ -16,6 +16,7 @@ pub mod reply;
 pub mod request;
 pub mod response;
 pub mod router;
+pub mod trailers;
 
 /// Field lines that one head may hold; more are refused (431 or 502).
 pub const MAX_FIELDS: usize = 256;

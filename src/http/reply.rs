@@ -52,7 +52,12 @@ pub fn last_resort(date: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let text = error_text(503, "the proxy had an internal error");
     let reply = Reply { status: 503, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after: Some(1) };
-    write(&mut out, &reply, &Answering { version: Version::Http11, keep_alive: false, date }, false);
+    write(
+        &mut out,
+        &reply,
+        &Answering { version: Version::Http11, keep_alive: false, date, trailers: false },
+        false,
+    );
     out
 }
 
@@ -82,7 +87,12 @@ mod tests {
         let text = error_text(status, why);
         let reply = Reply { status, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after };
         let mut out = Vec::new();
-        write(&mut out, &reply, &Answering { version, keep_alive: true, date: "D" }, to_head);
+        write(
+            &mut out,
+            &reply,
+            &Answering { version, keep_alive: true, date: "D", trailers: false },
+            to_head,
+        );
         String::from_utf8(out).unwrap()
     }
 

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 use memchr::{memchr2_iter, memmem};
 
-use super::fields::{ConnectionOptions, Known, content_length, known, trim};
+use super::fields::{ConnectionOptions, Known, content_length, elements, known, trim};
 use super::{MAX_FIELDS, Version};
 
 /// Room for the field lines of one head, on the caller's stack.
@@ -36,6 +36,13 @@ pub struct Request<'h, 'a> {
     pub chunked: bool,
     /// What the `Connection` lines said.
     pub connection: ConnectionOptions,
+    /// The client waits for `100 Continue` before it sends its body.
+    pub expects_continue: bool,
+    /// The one protocol that the client would rather speak (RFC 9110 7.8);
+    /// `None` without `Connection: upgrade`, with a list, and in HTTP/1.0.
+    pub upgrade: Option<&'a str>,
+    /// The client takes trailer fields (`TE: trailers`, RFC 9110 6.5.1).
+    pub takes_trailers: bool,
 }
 
 /// Why a request is not forwarded. Each closes the client's connection: where
@@ -112,6 +119,9 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
     let mut length = None;
     let mut chunked = false;
     let mut connection = ConnectionOptions::default();
+    let mut expects_continue = false;
+    let mut upgrade = None;
+    let mut takes_trailers = false;
     for field in fields {
         match known(field.name.as_bytes()) {
             Known::Host => {
@@ -137,6 +147,16 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
                 chunked = true;
             }
             Known::Connection => connection.add(field.value),
+            Known::Expect => expects_continue |= trim(field.value).eq_ignore_ascii_case(b"100-continue"),
+            Known::HopByHop if field.name.eq_ignore_ascii_case("te") => {
+                takes_trailers |=
+                    elements(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+            }
+            Known::HopByHop if field.name.eq_ignore_ascii_case("upgrade") => {
+                // Two lines are a list as well.
+                let first = upgrade.is_none();
+                upgrade = Some(if first { protocol(field.value) } else { None });
+            }
             _ => {}
         }
     }
@@ -149,12 +169,32 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
     if host.is_none() && version == Version::Http11 {
         return Err(Refusal::Malformed("no Host"));
     }
-    Ok(Request { method, target, version, fields, host, content_length: length, chunked, connection })
+    let modern = version == Version::Http11;
+    Ok(Request {
+        method,
+        target,
+        version,
+        fields,
+        host,
+        content_length: length,
+        chunked,
+        connection,
+        expects_continue: expects_continue && modern,
+        upgrade: upgrade.flatten().filter(|_| connection.upgrade && modern),
+        takes_trailers: takes_trailers && modern,
+    })
 }
 
 /// Whether repeating a request of this method changes nothing (RFC 9110 9.2.2).
 pub fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+}
+
+/// The protocol of an `Upgrade` line that names exactly one.
+fn protocol(value: &[u8]) -> Option<&str> {
+    let value = trim(value);
+    let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b);
+    (!value.is_empty() && value.iter().all(token)).then(|| std::str::from_utf8(value).ok()).flatten()
 }
 
 /// Every line ends in CR LF, and neither stands anywhere else.
@@ -288,6 +328,34 @@ mod tests {
         }
         many.extend_from_slice(b"\r\n");
         assert_eq!(refused(&many), 431); // F37
+    }
+
+    #[test]
+    fn an_upgrade_needs_its_connection_option_and_one_protocol_u7_u9_u14() {
+        let upgrade = |version: &str, lines: &str| {
+            let head = format!("GET / HTTP/{version}\r\nHost: h\r\n{lines}\r\n");
+            let mut room = storage();
+            parse(head.as_bytes(), &mut room).unwrap().upgrade.map(str::to_owned)
+        };
+        let websocket = Some("WebSocket".to_owned());
+        assert_eq!(upgrade("1.1", "Connection: keep-alive, uPgRade\r\nUpgrade: WebSocket \r\n"), websocket);
+        assert_eq!(upgrade("1.1", "Upgrade: websocket\r\n"), None);
+        assert_eq!(upgrade("1.1", "Connection: upgrade\r\nUpgrade: websocket, h2c\r\n"), None);
+        assert_eq!(upgrade("1.1", "Connection: upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n"), None);
+        assert_eq!(upgrade("1.1", "Connection: upgrade\r\n"), None);
+        assert_eq!(upgrade("1.0", "Connection: upgrade\r\nUpgrade: websocket\r\n"), None);
+    }
+
+    #[test]
+    fn what_the_client_expects_and_takes_is_told_f5_f23() {
+        let head = b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nTE: deflate, trailers\r\n\r\n";
+        let mut room = storage();
+        let request = parse(head, &mut room).unwrap();
+        assert!(request.expects_continue && request.takes_trailers);
+        let mut room = storage();
+        let head = b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nTE: trailers\r\n\r\n";
+        let request = parse(head, &mut room).unwrap();
+        assert!(!request.expects_continue && !request.takes_trailers);
     }
 
     #[test]

@@ -57,10 +57,16 @@ pub enum BadResponse {
     /// The framing is contradictory or unknown (RFC 9112 6.3).
     #[error("the response's framing is ambiguous: {0}")]
     Framing(&'static str),
-    /// 101 although nobody asked for an upgrade.
+    /// 101 although nobody asked for it, or to a protocol that nobody asked for.
     #[error("the backend switched protocols unasked")]
     Unasked101,
+    /// Interim responses without end.
+    #[error("too many interim responses")]
+    TooManyInterim,
 }
+
+/// The status that begins a tunnel (RFC 9110 15.2.2).
+pub const SWITCHING_PROTOCOLS: u16 = 101;
 
 impl Response<'_, '_> {
     /// Whether the backend lets the connection be used again after this
@@ -71,9 +77,17 @@ impl Response<'_, '_> {
             && (self.version == Version::Http11 || self.connection.keep_alive)
     }
 
-    /// An interim response (1xx): the final one is still to come.
+    /// An interim response (1xx but 101): the final one is still to come.
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && self.status != SWITCHING_PROTOCOLS
+    }
+
+    /// Whether it switches to exactly this protocol.
+    pub fn switches_to(&self, protocol: &str) -> bool {
+        let mut lines = self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case("upgrade"));
+        let first =
+            lines.next().is_some_and(|line| trim(line.value).eq_ignore_ascii_case(protocol.as_bytes()));
+        self.status == SWITCHING_PROTOCOLS && first && lines.next().is_none()
     }
 }
 
@@ -110,9 +124,6 @@ pub fn parse<'h, 'a>(
     let status = parsed.code.unwrap_or(0);
     if status < 100 {
         return Err(BadResponse::Malformed);
-    }
-    if status == 101 {
-        return Err(BadResponse::Unasked101);
     }
     let fields: &'h [Header<'a>] = parsed.headers;
 

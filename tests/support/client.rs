@@ -191,6 +191,23 @@ impl Client {
         }
     }
 
+    /// Reads exactly so many bytes of whatever comes.
+    #[track_caller]
+    pub fn read_exactly(&mut self, length: usize) -> Vec<u8> {
+        let until = Instant::now() + self.deadline;
+        while self.buffer.len() < length {
+            if let Err(end) = self.fill(until) {
+                panic!("{end:?} after {} of {length} bytes", self.buffer.len());
+            }
+        }
+        self.buffer.drain(..length).collect()
+    }
+
+    /// A second hold on the connection, to send while somebody reads.
+    pub fn sender(&self) -> TcpStream {
+        self.stream.try_clone().unwrap()
+    }
+
     /// Says that nothing more will be sent.
     pub fn half_close(&mut self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

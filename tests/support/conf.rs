@@ -148,6 +148,10 @@ impl Tree<'_> {
             root.display()
         );
         for line in self.server_lines {
+            // The servers take the first line of a key.
+            let key = line.split(' ').next().unwrap_or_default();
+            let others = text.lines().filter(|other| other.split_whitespace().next() != Some(key));
+            text = others.map(|other| format!("{other}\n")).collect();
             let _ = writeln!(text, "    {line}");
         }
         text

@@ -9,7 +9,7 @@ use super::clients::{Clients, Seat, Serving};
 use super::raw::{LEVEL_TRIGGERED, MODE_READ, PluginApi, SessionRequest};
 use crate::abi::peers::Peers;
 use crate::abi::socket::{self, c_text};
-use crate::engine::{ClientKey, End, Fate, Host, Sent};
+use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
 
 /// The host of one worker thread.
 pub struct LegacyHost {
@@ -92,6 +92,25 @@ impl Host for LegacyHost {
         let result = socket::send_through(fd, bytes, &refused, write);
         self.clients.borrow_mut().set_refused(fd, refused.get());
         socket::outcome(result)
+    }
+
+    fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received {
+        let Some((fd, _)) = self.clients.borrow().serving(client) else { return Received::Gone };
+        if self.plain {
+            return socket::receive(fd, buffer);
+        }
+        let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the buffer is valid for the call; the descriptor is a client of this worker.
+        let n = unsafe { (self.api.socket_read)(fd, buffer.as_mut_ptr().cast(), length) };
+        socket::arrived(n as isize)
+    }
+
+    fn finish_sending(&self, client: ClientKey) -> bool {
+        let Some((fd, _)) = self.clients.borrow().serving(client) else { return false };
+        if self.plain {
+            socket::finish_sending(fd);
+        }
+        self.plain
     }
 
     fn end(&self, client: ClientKey, end: End) {

@@ -156,7 +156,8 @@ pub struct PluginApi {
     pub socket_sendv: Unused,
     /// Writes through the transport, without blocking; -1 sets errno.
     pub socket_send: unsafe extern "C" fn(c_int, *const c_void, usize) -> c_int,
-    pub socket_read: Unused,
+    /// Reads through the transport, without blocking; -1 sets errno.
+    pub socket_read: unsafe extern "C" fn(c_int, *mut c_void, c_int) -> c_int,
     pub socket_send_file: Unused,
     pub socket_ip_str: Unused,
     pub config: *const ServerConfig,

@@ -11,6 +11,8 @@ pub struct View<'a> {
     pub behind: &'a [u8],
     /// The decoded path.
     pub path: &'a [u8],
+    /// Nothing of what the client sent behind is in other hands.
+    pub rest_is_ours: bool,
     /// Monkey's own decision, read before anything was changed.
     pub may_keep_alive: bool,
 }
@@ -37,7 +39,8 @@ pub unsafe fn view<'a>(
 
     // The buffer's place in the session moved between versions; the first
     // request begins where the buffer does, in all of them.
-    let length = if std::ptr::eq(first, link) {
+    let is_first = std::ptr::eq(first, link);
+    let length = if is_first {
         session.body_length as usize
     } else {
         // A later one of a pipeline is cut behind its head and has no body.
@@ -60,7 +63,7 @@ pub unsafe fn view<'a>(
     // Where Monkey sees the head's end is not where it is: it takes an empty
     // line at the very end of the data for it.
     let (head, behind) = bytes.split_at(head_end(bytes).unwrap_or(bytes.len()));
-    View { head, behind, path, may_keep_alive }
+    View { head, behind, path, rest_is_ours: is_first && is_last, may_keep_alive }
 }
 
 /// Monkey waits for the whole body of these, and refuses their chunked ones.

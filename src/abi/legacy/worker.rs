@@ -83,6 +83,7 @@ pub unsafe fn stage_30(
             head: view.head,
             behind: view.behind,
             keeps_rest: false,
+            rest_is_ours: view.rest_is_ours,
             fd,
             client: &peer.text,
             source: &peer.bytes[..peer.len],

@@ -18,7 +18,7 @@ use super::raw::{
 };
 use crate::abi::peers::Peers;
 use crate::abi::socket;
-use crate::engine::{ClientKey, End, Fate, Host, Sent};
+use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
 
 /// The host of one worker thread.
 pub struct ModernHost {
@@ -311,6 +311,27 @@ impl Host for ModernHost {
         let result = socket::send_through(serving.fd, bytes, &refused, write);
         self.update(serving.key, |serving| serving.refused = refused.get());
         socket::outcome(result)
+    }
+
+    fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received {
+        let Some(serving) = self.serving(client) else { return Received::Gone };
+        if serving.plain {
+            return socket::receive(serving.fd, buffer);
+        }
+        // SAFETY: the client is in service.
+        let (net, plugin) = unsafe { (&*serving.conn.as_ref().net, self.transport(serving.conn)) };
+        let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the buffer is valid for the call; the connection is open.
+        let n = unsafe { (net.read)(plugin, serving.fd, buffer.as_mut_ptr().cast(), length) };
+        socket::arrived(n as isize)
+    }
+
+    fn finish_sending(&self, client: ClientKey) -> bool {
+        let Some(serving) = self.serving(client) else { return false };
+        if serving.plain {
+            socket::finish_sending(serving.fd);
+        }
+        serving.plain
     }
 
     fn end(&self, client: ClientKey, end: End) {

@@ -108,7 +108,8 @@ pub struct MkServer {
 #[repr(C)]
 #[derive(Debug)]
 pub struct MkPluginNetwork {
-    _read: *const c_void,
+    /// Reads without blocking; -1 sets errno.
+    pub read: unsafe extern "C" fn(*mut MkPlugin, c_int, *mut c_void, c_int) -> c_int,
     /// Writes without blocking; -1 sets errno. The first argument is the
     /// transport's plugin.
     pub write: unsafe extern "C" fn(*mut MkPlugin, c_int, *const c_void, usize) -> c_int,

@@ -88,6 +88,7 @@ unsafe fn take(
         head: &head,
         behind: view.behind,
         keeps_rest: true,
+        rest_is_ours: true,
         fd,
         client: &peer.text,
         source: &peer.bytes[..peer.len],

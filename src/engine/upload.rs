@@ -1,0 +1,337 @@
+//! The part of a request body that the host did not read: it comes from the
+//! client itself, piece by piece, and goes on to the backend as that takes it.
+//!
+//! The beginning is gathered before a backend is asked, so that a short body
+//! holds no backend while it comes and can be sent again; of a longer one, one
+//! buffer is in memory at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Now;
+use super::drive::Action;
+use super::exchange::{Exchange, Order, Phase};
+use super::host::{ClientKey, Fate, Received};
+use super::worker::Worker;
+use crate::http::body::{BodyDecoder, BodyLength, Style};
+use crate::http::chunked::{self, BadChunk, CHUNK_END, LAST_CHUNK};
+use crate::http::forward::{self, Framing, RequestEnd};
+
+/// How long a client that has its answer may go on sending.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// The interim response that a client waits for (RFC 9110 15.2.1).
+pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// What is still to come of a request's body, and what is to be done with it.
+#[derive(Debug)]
+pub struct Upload {
+    rest: Rest,
+    /// Content that came before a backend was chosen.
+    gathered: Vec<u8>,
+    /// Bytes that were sent are not here any more: the request cannot be repeated.
+    pub let_go: bool,
+    /// The backend takes no more of it.
+    refused: bool,
+}
+
+#[derive(Debug)]
+enum Rest {
+    /// The whole body is here.
+    Nothing,
+    /// So many bytes in all, and where the rest of them ends.
+    Length(u64, BodyDecoder),
+    /// Chunks.
+    Chunks(BodyDecoder),
+}
+
+impl Upload {
+    /// Nothing is left with the client.
+    pub fn nothing() -> Self {
+        Upload { rest: Rest::Nothing, gathered: Vec::new(), let_go: false, refused: false }
+    }
+
+    /// A body of `length` bytes that begins with `begun`; at least one byte of it is to come.
+    pub fn of_length(length: u64, begun: &[u8]) -> Self {
+        let left = length.saturating_sub(begun.len() as u64);
+        let decoder = BodyDecoder::new(BodyLength::Length(left), Style::Unwrapped);
+        Upload { rest: Rest::Length(length, decoder), gathered: begun.to_vec(), ..Upload::nothing() }
+    }
+
+    /// A body in chunks whose content begins with `begun`.
+    pub fn of_chunks(decoder: BodyDecoder, begun: Vec<u8>) -> Self {
+        Upload { rest: Rest::Chunks(decoder), gathered: begun, ..Upload::nothing() }
+    }
+
+    /// Whether nothing of it is left with the client.
+    pub fn is_over(&self) -> bool {
+        matches!(self.rest, Rest::Nothing)
+    }
+
+    /// Most bytes to read next without taking what belongs to the next request.
+    fn wants(&self, room: usize) -> usize {
+        match &self.rest {
+            Rest::Nothing => 0,
+            Rest::Length(_, BodyDecoder::Length(left)) => {
+                usize::try_from(*left).unwrap_or(usize::MAX).min(room)
+            }
+            Rest::Length(..) | Rest::Chunks(_) => room,
+        }
+    }
+
+    /// Takes bytes from the client; gives the content's length at the front of
+    /// `bytes`, and whether something came behind the end.
+    fn take(&mut self, bytes: &mut [u8]) -> Result<(usize, bool), BadChunk> {
+        let (Rest::Length(_, decoder) | Rest::Chunks(decoder)) = &mut self.rest else {
+            return Ok((0, !bytes.is_empty()));
+        };
+        let relayed = decoder.relay(bytes)?;
+        if relayed.done {
+            self.rest = Rest::Nothing;
+        }
+        Ok((relayed.keep, relayed.surplus))
+    }
+}
+
+impl Order {
+    /// Ends the request's head: how the body is framed is known by now. What
+    /// was gathered of it goes behind.
+    fn seal(&mut self) {
+        let gathered = std::mem::take(&mut self.upload.gathered);
+        let framing = match &self.upload.rest {
+            Rest::Nothing => Framing::Length(gathered.len() as u64),
+            Rest::Length(length, _) => Framing::Length(*length),
+            Rest::Chunks(_) => Framing::Chunked,
+        };
+        let end = RequestEnd {
+            framing,
+            keep_alive: self.route.settings.keep_alive,
+            upgrade: None,
+            takes_trailers: self.takes_trailers,
+        };
+        forward::request_end(&mut self.request, &end);
+        if framing == Framing::Chunked {
+            self.push_chunk(&gathered);
+        } else {
+            self.request.extend_from_slice(&gathered);
+        }
+    }
+
+    /// Replaces what was sent by the next piece of the body.
+    fn refill(&mut self, content: &[u8], in_chunks: bool) {
+        self.request.clear();
+        self.upload.let_go = true;
+        if in_chunks {
+            self.push_chunk(content);
+            if self.upload.is_over() {
+                self.request.extend_from_slice(LAST_CHUNK);
+            }
+        } else {
+            self.request.extend_from_slice(content);
+        }
+    }
+
+    fn push_chunk(&mut self, content: &[u8]) {
+        if !content.is_empty() {
+            chunked::write_size(&mut self.request, content.len());
+            self.request.extend_from_slice(content);
+            self.request.extend_from_slice(CHUNK_END);
+        }
+    }
+}
+
+impl Worker {
+    /// Gets the beginning of the body; true when a backend may be asked.
+    pub(super) fn gather(&mut self, key: ClientKey) -> Result<(), Option<Action>> {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return Err(None) };
+        let Exchange { phase, order: Some(order), client, .. } = exchange else { return Err(None) };
+        let most = order.route.settings.buffer_size;
+        let room = most.saturating_sub(order.upload.gathered.len());
+        if room == 0 || order.upload.is_over() {
+            order.seal();
+            *phase = Phase::Picking;
+            exchange.deadline_ms = None;
+            return Ok(());
+        }
+        if !client.readable {
+            return Err(None);
+        }
+        let limit = order.upload.wants(room);
+        Err(self.receive(key, limit))
+    }
+
+    /// Sends on what there is of the body; asks the client for more when the
+    /// backend has taken it.
+    pub(super) fn pump(&mut self, key: ClientKey, now: Now) -> Option<Action> {
+        let exchange = self.exchanges.get_mut(key)?;
+        if exchange.has_whole_request() && !matches!(exchange.phase, Phase::Relaying { .. }) {
+            return None;
+        }
+        let Exchange {
+            phase: Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. },
+            order: Some(order),
+            client,
+            ..
+        } = exchange
+        else {
+            return None;
+        };
+        if order.upload.refused {
+            return None;
+        }
+        let upstream = self.upstreams.get_mut(attempt.upstream)?;
+        let before = attempt.written;
+        while attempt.written < order.request.len() && upstream.writable {
+            match upstream.write(&order.request[attempt.written..]) {
+                Ok(n) => attempt.written += n,
+                Err(_) => {
+                    // Its answer may be here already, or on its way.
+                    order.upload.refused = true;
+                    return None;
+                }
+            }
+        }
+        let progress = attempt.written - before;
+        let readable = client.readable;
+        let all_sent = attempt.written == order.request.len();
+        let writable = upstream.writable;
+        let limit = order.upload.wants(order.route.settings.buffer_size);
+        if progress > 0 {
+            order.route.counters[attempt.backend].bytes(progress as u64, 0);
+            let relaying = matches!(exchange.phase, Phase::Relaying { .. });
+            if relaying && !exchange.has_pending() {
+                let timeout = exchange.read_timeout();
+                self.set_deadline(key, timeout, now);
+            }
+        }
+        if all_sent && writable && readable && limit > 0 { self.receive(key, limit) } else { None }
+    }
+
+    /// Lends the read buffer for the client's next bytes.
+    pub(super) fn receive(&mut self, key: ClientKey, limit: usize) -> Option<Action> {
+        if limit == 0 {
+            return None;
+        }
+        let buffer = std::mem::take(&mut self.scratch);
+        let limit = limit.min(buffer.len());
+        Some(Action::Receive { client: key, buffer, limit })
+    }
+
+    /// Takes what the client has sent.
+    pub(super) fn received(&mut self, key: ClientKey, buffer: Box<[u8]>, received: Received, now: Now) {
+        self.scratch = buffer;
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        match received {
+            Received::Nothing => {
+                exchange.client.readable = false;
+                self.watch_client(key);
+            }
+            Received::Bytes(n) => {
+                self.take_received(key, n, now);
+                self.queue(key);
+            }
+            Received::End => {
+                exchange.client.readable = false;
+                match &mut exchange.phase {
+                    Phase::Tunnel { ends, .. } => ends.client = true,
+                    Phase::Lingering => {
+                        exchange.phase = Phase::Flushing(Fate::Close);
+                        exchange.forget_unread();
+                    }
+                    _ => self.client_left(key),
+                }
+                self.queue(key);
+            }
+            Received::Gone => self.client_left(key),
+        }
+    }
+
+    fn take_received(&mut self, key: ClientKey, n: usize, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let Exchange { phase, order, client, .. } = exchange;
+        let Some(order) = order else { return };
+        let timeout = match phase {
+            Phase::Gathering => {
+                let Ok((content, surplus)) = order.upload.take(&mut self.scratch[..n]) else {
+                    return self.refuse_body(key, now);
+                };
+                client.unread |= surplus;
+                client.keep_alive &= !surplus;
+                order.upload.gathered.extend_from_slice(&self.scratch[..content]);
+                order.route.settings.client_timeout
+            }
+            Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. } => {
+                let in_chunks = matches!(order.upload.rest, Rest::Chunks(_));
+                let Ok((content, surplus)) = order.upload.take(&mut self.scratch[..n]) else {
+                    return self.refuse_body(key, now);
+                };
+                client.unread |= surplus;
+                client.keep_alive &= !surplus;
+                attempt.written = 0;
+                order.refill(&self.scratch[..content], in_chunks);
+                return;
+            }
+            Phase::Tunnel { attempt, .. } => {
+                order.request.clear();
+                order.request.extend_from_slice(&self.scratch[..n]);
+                attempt.written = 0;
+                order.route.settings.tunnel_timeout
+            }
+            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) | Phase::Lingering => return,
+        };
+        self.set_deadline(key, timeout, now);
+    }
+
+    /// The client's chunks are malformed: the backend must not take what it has
+    /// for a whole request.
+    fn refuse_body(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.client.keep_alive = false;
+        exchange.client.unread = true;
+        let begun = matches!(exchange.phase, Phase::Relaying { .. });
+        self.let_go(key);
+        if begun {
+            self.flush(key, Fate::Abort);
+        } else {
+            self.reply_error(key, 400, "the chunks are malformed", None, now);
+        }
+    }
+
+    /// The client sends nothing more of its body.
+    pub(super) fn body_timed_out(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.client.keep_alive = false;
+        self.let_go(key);
+        self.reply_error(key, 408, "the request's body did not come within ClientTimeOut", None, now);
+    }
+
+    /// Drops the attempt, if there is one, without a verdict on the backend.
+    fn let_go(&mut self, key: ClientKey) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
+        if let Some(route) = exchange.order.as_ref().map(|order| Arc::clone(&order.route)) {
+            self.abandon(&route, phase);
+        }
+    }
+
+    /// The client has its answer. If it may still be sending, that is read for
+    /// a while: a close would make its system discard the answer unread.
+    pub(super) fn linger(&mut self, key: ClientKey, now: Now) -> Option<Action> {
+        let exchange = self.exchanges.get_mut(key)?;
+        exchange.phase = Phase::Lingering;
+        // Whatever it was, it is not a request.
+        exchange.client.readable = true;
+        self.set_deadline(key, Some(LINGER), now);
+        self.queue(key);
+        Some(Action::FinishSending { client: key })
+    }
+
+    /// Reads and forgets.
+    pub(super) fn drain(&mut self, key: ClientKey) -> Option<Action> {
+        let exchange = self.exchanges.get_mut(key)?;
+        if !exchange.client.readable {
+            return None;
+        }
+        self.receive(key, usize::MAX)
+    }
+}

@@ -1,0 +1,305 @@
+//! Request bodies that the host did not read: the plugin takes them from the client itself.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+mod support;
+
+use std::{io::Write, thread, time::Duration};
+
+use support::{
+    Backend, Client, Conf, End, Host, Kind, Next, assert_bytes, for_each_host, pattern, vice,
+    wait::eventually,
+};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// The methods whose bodies Monkey 1.5 leaves with the client.
+const METHODS: [&str; 5] = ["DELETE", "PATCH", "OPTIONS", "GET", "PROPFIND"];
+
+/// Answers with the body that it got.
+fn mirror() -> Backend {
+    Backend::start("a", vice::answering(|conn, seen| conn.answer(seen, &seen.body.clone())))
+}
+
+fn app(kind: Kind, a: &Backend) -> Host {
+    Host::start(kind, Conf::new().route("^/app", &[a]))
+}
+
+/// `body` in chunks of these sizes, in turn.
+fn chunked(body: &[u8], sizes: &[usize]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let (mut rest, mut turn) = (body, sizes.iter().cycle());
+    while !rest.is_empty() {
+        let (chunk, others) = rest.split_at((*turn.next().unwrap()).min(rest.len()));
+        out.extend_from_slice(format!("{:x};ext=1\r\n", chunk.len()).as_bytes());
+        out.extend_from_slice(chunk);
+        out.extend_from_slice(b"\r\n");
+        rest = others;
+    }
+    out.extend_from_slice(b"0\r\nX-Trailer: t\r\n\r\n");
+    out
+}
+
+#[test]
+fn bodies_of_any_method_arrive_whole_and_in_step_f19() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for method in METHODS {
+            // Monkey 1.8 reads these itself, and crashes when its buffer grows a second time.
+            let mut client = host.client();
+            for length in [1, 100, 3000] {
+                let body = pattern(length);
+                let response = client.ask(method, "/app", "", &body);
+                assert_bytes(&response.expect(200).body, &body);
+                assert_eq!(a.last_seen().method, method);
+            }
+            assert_eq!(client.get("/page.html").status, 200, "{method}: out of step");
+        }
+        assert_eq!(a.complaints(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_body_that_comes_late_and_in_pieces_arrives_whole_f19_f52b() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        let body = pattern(2000);
+        let mut client = host.client();
+        client.send("DELETE /app HTTP/1.1\r\nHost: h\r\nContent-Length: 2000\r\n\r\n");
+        for piece in body.chunks(700) {
+            thread::sleep(Duration::from_millis(20));
+            client.send(piece);
+        }
+        assert_bytes(&client.read("DELETE").expect(200).body, &body);
+        assert_eq!(client.get("/page.html").status, 200);
+    });
+}
+
+#[test]
+fn a_large_body_streams_through_f19_f52() {
+    let a = mirror();
+    for_each_host(|kind| {
+        if kind.is_modern() {
+            return; // Monkey 1.8 reads it itself, up to MaxRequestSize.
+        }
+        let host = app(kind, &a);
+        let body = pattern(20_000_000);
+        for method in ["DELETE", "PATCH"] {
+            let mut client = host.client();
+            let (mut sender, sent) = (client.sender(), body.clone());
+            let head = format!("{method} /app HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len());
+            let writer = thread::spawn(move || {
+                sender.write_all(head.as_bytes()).unwrap();
+                sender.write_all(&sent).unwrap();
+            });
+            let response = client.read(method).expect(200);
+            writer.join().unwrap();
+            assert_bytes(&response.body, &body);
+            assert_eq!(client.get("/page.html").status, 200, "{method}: out of step");
+        }
+    });
+}
+
+#[test]
+fn chunks_of_other_methods_are_taken_out_f20_f21_f22() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for (length, sizes) in [(0, &[1][..]), (300, &[1, 7, 64]), (150_000, &[1, 4095, 70_000])] {
+            let body = pattern(length);
+            let mut bytes = b"PATCH /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+            let head = bytes.len();
+            bytes.extend_from_slice(&chunked(&body, sizes));
+            let mut client = host.client();
+            let mut sender = client.sender();
+            let writer = thread::spawn(move || {
+                // The head first, so that the body comes late.
+                sender.write_all(&bytes[..head]).unwrap();
+                thread::sleep(Duration::from_millis(20));
+                let _ = sender.write_all(&bytes[head..]);
+            });
+            let response = client.read("PATCH").expect(200);
+            writer.join().unwrap();
+            assert_bytes(&response.body, &body);
+            let seen = a.last_seen();
+            assert!(seen.all("X-Trailer").is_empty() && seen.all("Trailer").is_empty(), "{seen:?}");
+            // What is short comes with its length.
+            assert_eq!(seen.header("Content-Length").is_some(), length < 10_000, "{seen:?}");
+        }
+        assert_eq!(a.complaints(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn malformed_chunks_never_make_a_whole_request_s5() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for chunks in ["zz\r\n", "3\r\nabcX\r\n0\r\n\r\n", "5\nhello\r\n0\r\n\r\n", "-1\r\n"] {
+            let before = a.seen().len();
+            let mut client = host.client();
+            client.send(format!(
+                "PATCH /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+            ));
+            assert_eq!(client.read("PATCH").status, 400, "{chunks:?}");
+            assert!(client.closed_within(LIMIT));
+            assert_eq!(a.seen().len(), before, "{chunks:?}");
+        }
+        // The same beyond what is gathered first.
+        let before = a.seen().len();
+        let mut client = host.client();
+        let good = format!("{:x}\r\n{}\r\n", 60_000, "x".repeat(60_000));
+        client.send(format!(
+            "PATCH /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{good}zz\r\n"
+        ));
+        assert_eq!(client.read("PATCH").status, 400);
+        assert_eq!(a.seen().len(), before);
+    });
+}
+
+#[test]
+fn a_client_that_waits_is_told_to_go_on_f23() {
+    let a = mirror();
+    for_each_host(|kind| {
+        if kind.is_modern() {
+            return; // Monkey 1.8 waits for the body before it asks anybody.
+        }
+        let host = app(kind, &a);
+        let mut client = host.client();
+        client.send("PATCH /app HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+        assert_eq!(client.read_exactly(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+        client.send("hello");
+        let response = client.read("PATCH").expect(200);
+        assert_eq!(response.text(), "hello");
+        let seen = a.last_seen();
+        assert!(seen.all("Expect").is_empty(), "{seen:?}");
+        assert_eq!(client.get("/page.html").status, 200);
+    });
+}
+
+#[test]
+fn a_client_that_leaves_in_its_body_leaves_nothing_whole_behind_s9() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        let before = a.seen().len();
+        for reset in [false, true] {
+            let mut client = host.client();
+            client.send("DELETE /app HTTP/1.1\r\nHost: h\r\nContent-Length: 500\r\n\r\nabc");
+            if reset {
+                client.reset();
+            } else {
+                client.half_close();
+                assert!(client.read_all(LIMIT).1 != End::TimedOut);
+            }
+        }
+        host.get("/app").expect(200);
+        assert_eq!(a.seen().len(), before + 1);
+    });
+}
+
+#[test]
+fn a_body_that_stops_coming_is_given_up_with_408() {
+    let a = mirror();
+    for_each_host(|kind| {
+        if kind.is_modern() {
+            return; // Monkey 1.8 waits for it itself.
+        }
+        let host = Host::start(kind, Conf::new().default_key("ClientTimeOut 300ms").route("^/app", &[&a]));
+        for begun in [3, 40_000] {
+            let mut client = host.client();
+            client.send("DELETE /app HTTP/1.1\r\nHost: h\r\nContent-Length: 500000\r\n\r\n");
+            client.send(pattern(begun));
+            assert_eq!(client.read("DELETE").status, 408);
+            assert!(client.closed_within(LIMIT));
+        }
+        eventually(LIMIT, "no backend connection is left with half a request", || a.open() == 0);
+    });
+}
+
+/// Answers `status` before the body came, then behaves as `act` says.
+fn early(status: &'static str, reads_on: bool) -> Backend {
+    let act = move |conn: &mut support::backends::Conn| {
+        let Some(seen) = conn.head()? else { return Ok(Next::Close) };
+        let answer = conn.head_with(status, "Content-Length: 5\r\nConnection: close\r\n");
+        conn.send(&answer)?;
+        conn.send(b"early")?;
+        conn.record(&seen);
+        if reads_on {
+            conn.wait_for_hangup();
+        }
+        Ok(Next::Close)
+    };
+    Backend::start("a", vice::custom(act))
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending_r45() {
+    for (status, reads_on) in [("413 Too Large", false), ("200 OK", true), ("413 Too Large", true)] {
+        let a = early(status, reads_on);
+        for_each_host(|kind| {
+            if kind.is_modern() {
+                return; // Monkey 1.8 has read the body before it asks anybody.
+            }
+            let host = app(kind, &a);
+            let mut client = host.client();
+            let mut sender = client.sender();
+            let writer = thread::spawn(move || {
+                sender
+                    .write_all(b"PATCH /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n")
+                    .unwrap();
+                let _ = sender.write_all(&pattern(5_000_000));
+            });
+            let response = client.read("PATCH");
+            assert_eq!(format!("{} {}", response.status, response.reason), status);
+            assert_eq!(response.text(), "early");
+            assert_eq!(response.header("Connection"), Some("close"));
+            writer.join().unwrap();
+            assert_ne!(client.read_all(LIMIT).1, End::TimedOut);
+        });
+    }
+}
+
+/// Sends back what it reads while it reads it.
+fn duplex() -> Backend {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(seen) = conn.head()? else { return Ok(Next::Close) };
+        conn.record(&seen);
+        let length = seen.header("Content-Length").unwrap().to_owned();
+        conn.send(&conn.head_with("200 OK", &format!("Content-Length: {length}\r\n")))?;
+        let mut left: usize = length.parse().unwrap();
+        while left > 0 {
+            let piece = conn.some()?;
+            if piece.is_empty() {
+                return Ok(Next::Close);
+            }
+            left -= piece.len();
+            conn.send(&piece)?;
+        }
+        Ok(Next::Again)
+    };
+    Backend::start("a", vice::custom(act))
+}
+
+#[test]
+fn an_answer_that_needs_the_rest_of_the_body_gets_it() {
+    let a = duplex();
+    for_each_host(|kind| {
+        if kind.is_modern() {
+            return; // Monkey 1.8 has read the body before it asks anybody.
+        }
+        let host = app(kind, &a);
+        let body = pattern(3_000_000);
+        let mut client: Client = host.client();
+        let (mut sender, sent) = (client.sender(), body.clone());
+        let writer = thread::spawn(move || {
+            sender.write_all(b"PATCH /app HTTP/1.1\r\nHost: h\r\nContent-Length: 3000000\r\n\r\n").unwrap();
+            sender.write_all(&sent).unwrap();
+        });
+        let response = client.read("PATCH").expect(200);
+        assert_bytes(&response.body, &body);
+        writer.join().unwrap();
+    });
+}
