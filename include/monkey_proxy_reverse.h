@@ -60,6 +60,9 @@
 // `MK_WARN`.
 #define mpr_LOG_WARNING 4098
 
+// Where a transport's record has its function for reading (`plugin.net_io.read`).
+#define mpr_PLUGIN_READ (120 + 8)
+
 // Monkey's record of a plugin (`struct plugin`); handed through, never read.
 struct mpr_Plugin {
   uint8_t _private[0];
@@ -122,7 +125,9 @@ struct mpr_SessionRequest {
   int protocol;
   // The client wants the connection kept.
   int keep_alive;
-  uint8_t _moved_a[44];
+  uint8_t _moved_a[28];
+  // The method, for the server's log; a static text.
+  struct mpr_MkPtr method_p;
   // The target without its query.
   struct mpr_MkPtr uri;
   // The decoded path; not always NUL-terminated.
@@ -264,6 +269,9 @@ struct mpr_PluginApi {
   mpr_Unused time_to_gmt;
   mpr_Unused time_human;
 };
+
+// Where the link of a plugin's record is (`plugin._head`): in 1.5.6, and before.
+#define mpr_PLUGIN_LINKS { 256, 248, }
 
 #ifdef __cplusplus
 extern "C" {

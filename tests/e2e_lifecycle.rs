@@ -251,7 +251,8 @@ fn a_body_above_the_servers_limit_is_413_and_the_server_lives() {
         let host = Host::start(kind, Conf::new().route("^/app", &[&a]));
         for _ in 0..3 {
             let mut client = host.client();
-            client.send("POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 90000000\r\n\r\nabc");
+            // One of the server's own: of ours it reads the head alone.
+            client.send("POST /own HTTP/1.1\r\nHost: h\r\nContent-Length: 90000000\r\n\r\nabc");
             let answer = client.try_read("POST");
             assert!(answer.is_ok_and(|response| response.status == 413));
             assert!(client.closed_within(Duration::from_secs(2)), "left open after 413");

@@ -11,6 +11,7 @@
 pub mod bridge;
 pub mod clock;
 pub mod guard;
+mod intake;
 pub mod legacy;
 pub mod log_sink;
 pub mod modern;

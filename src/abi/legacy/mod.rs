@@ -12,6 +12,7 @@ pub mod host;
 pub mod raw;
 pub mod version;
 
+mod reads;
 mod request;
 mod worker;
 
@@ -117,6 +118,9 @@ pub extern "C" fn _mkp_exit() -> c_int {
 pub extern "C" fn _mkp_core_thctx() {
     let _ = guard(|| {
         block_sigpipe();
+        if let (Some(api), Some(_)) = (API.get(), bridge::SHARED.get()) {
+            reads::install(api.0);
+        }
         bridge::start_helpers();
     });
 }

@@ -75,7 +75,9 @@ pub struct SessionRequest {
     pub protocol: c_int,
     /// The client wants the connection kept.
     pub keep_alive: c_int,
-    _moved_a: [u8; 44],
+    _moved_a: [u8; 28],
+    /// The method, for the server's log; a static text.
+    pub method_p: MkPtr,
     /// The target without its query.
     pub uri: MkPtr,
     /// The decoded path; not always NUL-terminated.
@@ -265,6 +267,15 @@ pub const LOG_ERROR: c_int = 0x1001;
 /// `MK_WARN`.
 pub const LOG_WARNING: c_int = 0x1002;
 
+/// A transport's function for reading (`plugin_network_io.read`).
+pub type ReadFn = unsafe extern "C" fn(c_int, *mut c_void, c_int) -> c_int;
+
+/// Where the link of a plugin's record is (`plugin._head`): in 1.5.6, and before.
+pub const PLUGIN_LINKS: [usize; 2] = [256, 248];
+
+/// Where a transport's record has its function for reading (`plugin.net_io.read`).
+pub const PLUGIN_READ: usize = 120 + 8;
+
 /// Structure, field and measured offset of everything that is read or written.
 pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("plugin_info", "hooks", 24, offset_of!(PluginInfo, hooks)),
@@ -273,6 +284,7 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("response_headers", "sent", 136, offset_of!(ResponseHeaders, sent)),
     ("session_request", "protocol", 4, offset_of!(SessionRequest, protocol)),
     ("session_request", "keep_alive", 8, offset_of!(SessionRequest, keep_alive)),
+    ("session_request", "method_p", 40, offset_of!(SessionRequest, method_p)),
     ("session_request", "uri", 56, offset_of!(SessionRequest, uri)),
     ("session_request", "uri_processed", 72, offset_of!(SessionRequest, uri_processed)),
     ("session_request", "body", 104, offset_of!(SessionRequest, body)),

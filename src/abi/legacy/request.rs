@@ -13,6 +13,8 @@ pub struct View<'a> {
     pub path: &'a [u8],
     /// Nothing of what the client sent behind is in other hands.
     pub rest_is_ours: bool,
+    /// Which bodies Monkey has read.
+    pub awaits: Awaits,
     /// Monkey's own decision, read before anything was changed.
     pub may_keep_alive: bool,
 }
@@ -63,11 +65,14 @@ pub unsafe fn view<'a>(
     // Where Monkey sees the head's end is not where it is: it takes an empty
     // line at the very end of the data for it.
     let (head, behind) = bytes.split_at(head_end(bytes).unwrap_or(bytes.len()));
-    View { head, behind, path, rest_is_ours: is_first && is_last, may_keep_alive }
+    View { head, behind, path, rest_is_ours: is_first && is_last, awaits: AWAITS, may_keep_alive }
 }
 
 /// Monkey waits for the whole body of these, and refuses their chunked ones.
 pub const AWAITS: Awaits = Awaits { length: |method| matches!(method, "POST" | "PUT"), chunked: |_| false };
+
+/// For a request of which it has seen nothing but the head.
+pub const AWAITS_NOTHING: Awaits = Awaits { length: |_| false, chunked: |_| false };
 
 /// # Safety
 /// `pointer` is null or leads to `len` bytes that stay for `'a`.

@@ -94,17 +94,18 @@ fn is_supported(software: &str) -> bool {
 }
 
 /// Reads our own memory by way of the kernel, which says so when there is none.
-struct Memory {
+pub(super) struct Memory {
     reader: std::io::PipeReader,
     writer: std::io::PipeWriter,
 }
 
 impl Memory {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         let (reader, writer) = std::io::pipe()?;
         Ok(Memory { reader, writer })
     }
 
+    /// The bytes there; `None` if some of them are not readable. At most a page.
     fn bytes(&self, address: usize, length: usize) -> Option<Vec<u8>> {
         if length == 0 {
             return Some(Vec::new());
@@ -117,7 +118,15 @@ impl Memory {
         (bytes.len() == length).then_some(bytes)
     }
 
-    fn word(&self, address: usize) -> Option<usize> {
+    /// Whether there is exactly this text, with the NUL that ends it. Nothing
+    /// behind that is looked at.
+    pub(super) fn is_text(&self, address: usize, text: &str) -> bool {
+        let mut expected = text.bytes().chain([0]).enumerate();
+        address != 0 && expected.all(|(i, byte)| self.bytes(address + i, 1) == Some(vec![byte]))
+    }
+
+    /// The word there.
+    pub(super) fn word(&self, address: usize) -> Option<usize> {
         let bytes = self.bytes(address, size_of::<usize>())?;
         Some(usize::from_ne_bytes(bytes.try_into().ok()?))
     }

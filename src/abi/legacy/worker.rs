@@ -12,7 +12,7 @@ use super::raw::{
     ClientSession, LEVEL_TRIGGERED, MODE_READ, MODE_SLEEP, Plugin, RET_CLOSE_CONX, RET_CONTINUE, RET_END,
     RET_NOT_ME, SessionRequest,
 };
-use super::{API, request};
+use super::{API, reads, request};
 use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::guard;
@@ -48,7 +48,15 @@ pub unsafe fn stage_30(
         return RET_NOT_ME;
     };
     // SAFETY: by the contract of this function; the view is gone before the request is changed.
-    let view = unsafe { request::view(api.0, session.as_ptr(), request.as_ptr()) };
+    let held = unsafe { reads::release(session, request) };
+    // SAFETY: as above.
+    let mut view = unsafe { request::view(api.0, session.as_ptr(), request.as_ptr()) };
+    if let Some(held) = &held {
+        view.head = &held.head;
+        view.behind = &held.behind;
+        view.rest_is_ours = true;
+        view.awaits = request::AWAITS_NOTHING;
+    }
     if POISONED.get() {
         return match shared.admit(view.path, &mut shared.match_scratch()) {
             Verdict::NotMine => RET_NOT_ME,
@@ -66,6 +74,11 @@ pub unsafe fn stage_30(
         };
         let verdict = thread.worker.borrow_mut().admit(view.path);
         if matches!(verdict, Verdict::NotMine) {
+            if held.is_some() {
+                // Its body is not in the server's hands, nor ours to read.
+                // SAFETY: the request is valid during the stage.
+                unsafe { (*request.as_ptr()).close_now = 1 };
+            }
             return RET_NOT_ME;
         }
         // SAFETY: the session is valid during the stage.
@@ -89,7 +102,7 @@ pub unsafe fn stage_30(
             source: &peer.bytes[..peer.len],
             secure: thread.host.secure,
             may_keep_alive: view.may_keep_alive,
-            awaits: request::AWAITS,
+            awaits: view.awaits,
             connection,
         };
         let key = match &verdict {
@@ -131,6 +144,7 @@ pub unsafe fn stage_30(
 /// Stage 50: the client is gone. Always answered with "not mine": other
 /// plugins want to know as well.
 pub fn client_gone(fd: c_int) -> bool {
+    reads::forget(fd);
     with_thread(|thread| {
         let mut clients = thread.host.clients.borrow_mut();
         if let Some(number) = thread.host.peers.borrow_mut().forget(fd)
@@ -240,6 +254,11 @@ pub fn poison() {
             }
         });
     });
+}
+
+/// Whether a panic has ended what this worker does for us.
+pub fn is_poisoned() -> bool {
+    POISONED.get()
 }
 
 /// The engine of this thread, made at its first request.

@@ -129,7 +129,7 @@ static int socket_sendv(int fd, struct mk_iov *iov)
 
 static int socket_read(int fd, void *to, int size)
 {
-    return (int)read(fd, to, (size_t)size);
+    return H.config.transport_layer_plugin->net_io.read(fd, to, size);
 }
 
 static ssize_t socket_send_file(int fd, int file, off_t *offset, size_t count)

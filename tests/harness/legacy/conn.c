@@ -234,7 +234,7 @@ static int session_read(struct client_session *cs)
     }
     /* one byte less in the fixed part, where the NUL behind the text has no place of its own */
     unsigned int space = cs->body_size - cs->body_length;
-    ssize_t n = read(fd, cs->body + cs->body_length, space);
+    int n = H.config.transport_layer_plugin->net_io.read(fd, cs->body + cs->body_length, (int)space);
     if (n < 0 && errno == EAGAIN) {
         return 1;
     }

@@ -1,0 +1,203 @@
+//! What Monkey 1.5 reads from its clients goes through us: a request of ours
+//! is cut behind its head (`crate::abi::intake`), so that its body, of any
+//! method, length and framing, comes to us, and requests behind it stay in the
+//! kernel until it is their turn.
+
+use std::cell::RefCell;
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::raw::{ClientSession, PLUGIN_LINKS, PLUGIN_READ, PluginApi, ReadFn, SessionRequest};
+use super::version::Memory;
+use super::worker;
+use crate::abi::bridge::SHARED;
+use crate::abi::guard::{Guarded, guard};
+use crate::abi::intake::{Held, Intake, Outcome, Reading};
+use crate::abi::socket::c_text;
+
+/// What a descriptor is known for.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Its session, once a Stage 30 has told.
+    session: *const ClientSession,
+    /// Something was read from it.
+    met: bool,
+    /// Its client sends requests before it has the answers to earlier ones.
+    pipelines: bool,
+}
+
+const UNKNOWN: Line = Line { session: std::ptr::null(), met: false, pipelines: false };
+
+thread_local! {
+    static INTAKE: RefCell<Intake> = RefCell::default();
+    static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The transport's own function.
+static TRANSPORT: OnceLock<ReadFn> = OnceLock::new();
+/// Clients send plain bytes.
+static PLAIN: OnceLock<bool> = OnceLock::new();
+
+/// Puts us between the server and its transport, before the first client comes.
+/// Where the transport is not found, the server goes on reading by itself.
+pub fn install(api: &'static PluginApi) {
+    TRANSPORT.get_or_init(|| {
+        // SAFETY: the server keeps its configuration until it exits.
+        let config = unsafe { &*api.config };
+        // SAFETY: the configuration's texts live as long as the process.
+        let Some(name) = (unsafe { c_text(config.transport_layer) }) else { return read_nothing };
+        let _ = PLAIN.set(name == "liana");
+        let Some(place) = find(api, name) else {
+            log::warn!("the transport {name} was not found: the server's own limits hold for request bodies");
+            return read_nothing;
+        };
+        // SAFETY: the place of a function pointer in the transport's record,
+        // which stays as long as the process. Reads of other threads, if there
+        // are any already, see the old or the new one.
+        let place = unsafe { AtomicPtr::from_ptr(place.as_ptr()) };
+        let own = place.swap(read as *mut c_void, Ordering::SeqCst);
+        // SAFETY: the record's member has this type (`plugin_network_io.read`).
+        unsafe { std::mem::transmute::<*mut c_void, ReadFn>(own) }
+    });
+}
+
+/// Stands for a transport that was not found; never called.
+unsafe extern "C" fn read_nothing(_fd: c_int, _buffer: *mut c_void, _count: c_int) -> c_int {
+    -1
+}
+
+/// The place of the transport's function for reading. The records of plugins
+/// have their links at different places in different versions, so they are
+/// looked at as plain memory: the place is right where we find ourselves too.
+fn find(api: &PluginApi, transport: &str) -> Option<NonNull<*mut c_void>> {
+    let memory = Memory::new().ok()?;
+    let list = api.plugins as usize;
+    let named = |record: usize, name: &str| memory.is_text(memory.word(record)?, name).then_some(record);
+    PLUGIN_LINKS.into_iter().find_map(|links| {
+        let next = |link: &usize| memory.word(link + size_of::<usize>()).filter(|&next| next != list);
+        let first = next(&list)?;
+        let records: Vec<usize> =
+            std::iter::successors(Some(first), next).take(256).map(|link| link.wrapping_sub(links)).collect();
+        records.iter().find_map(|&record| named(record, "proxy_reverse"))?;
+        let found = records.iter().find_map(|&record| named(record, transport))?;
+        NonNull::new((found + PLUGIN_READ) as *mut *mut c_void)
+            .filter(|_| memory.word(found + PLUGIN_READ).is_some_and(|function| function != 0))
+    })
+}
+
+/// In the place of the transport's own function.
+unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int {
+    let Some(&transport) = TRANSPORT.get() else { return -1 };
+    // SAFETY: the arguments are the server's own.
+    let take = |bytes: &mut [u8]| unsafe {
+        transport(fd, bytes.as_mut_ptr().cast(), c_int::try_from(bytes.len()).unwrap_or(c_int::MAX))
+    };
+    let (Some(bytes), Ok(length)) = (NonNull::new(buffer.cast::<u8>()), usize::try_from(count)) else {
+        // SAFETY: the arguments are the server's own.
+        return unsafe { transport(fd, buffer, count) };
+    };
+    // SAFETY: the server's buffer has room for `count` bytes. They are only
+    // written to, or read behind a write.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr(), length) };
+    match guard(|| read_for_server(fd, bytes, take)) {
+        Guarded::Done(result) => result,
+        Guarded::Panicked => {
+            worker::poison();
+            // What was read may be lost: the connection is over.
+            0
+        }
+    }
+}
+
+fn read_for_server(fd: c_int, buffer: &mut [u8], take: impl Fn(&mut [u8]) -> c_int) -> c_int {
+    let (Some(shared), false) = (SHARED.get(), worker::is_poisoned()) else { return take(buffer) };
+    INTAKE.with_borrow_mut(|intake| {
+        if intake.holds(fd) {
+            // A cut request never came to its Stage 30. What follows is its
+            // body, which nobody may take for a request.
+            intake.release(fd);
+            return 0;
+        }
+        let Some((begins, first, pipelines)) = with_line(fd, |line| {
+            let first = !std::mem::replace(&mut line.met, true);
+            // SAFETY: the session lives until Stage 50, which forgets it here.
+            let empty = unsafe { line.session.as_ref() }.map(|session| session.body_length == 0);
+            (empty.unwrap_or(first), first, line.pipelines)
+        }) else {
+            return take(buffer);
+        };
+        if !begins {
+            return take(buffer);
+        }
+        // To look first costs a system call, so only those pay it of whom
+        // nothing is known, or that they send more than one request at once.
+        let looks = PLAIN.get() == Some(&true) && (first || pipelines);
+        let reading = if looks { Reading::Peeked } else { Reading::Taken };
+        let peek = |bytes: &mut [u8]| peek(fd, bytes);
+        match intake.read(shared, fd, buffer, reading, (peek, take), mask) {
+            Outcome::Plain(result) => {
+                with_line(fd, |line| line.met = !first || result > 0);
+                result
+            }
+            Outcome::Cut(result) => {
+                with_line(fd, |line| line.pipelines = true);
+                result
+            }
+        }
+    })
+}
+
+fn peek(fd: c_int, bytes: &mut [u8]) -> c_int {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is valid for the call.
+    let n = unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), bytes.len(), flags) };
+    c_int::try_from(n).unwrap_or(c_int::MAX)
+}
+
+/// Makes a method that the server would wait for a body with, or refuse one,
+/// into one that it does not know. It compares beginnings: `PO` is POST too.
+fn mask(head: &mut [u8]) {
+    if let Some(first @ b'P') = head.first_mut() {
+        *first = b'Q';
+    }
+}
+
+/// What was held of the request in its Stage 30; notes its session.
+///
+/// # Safety
+/// The pointers are those of Stage 30.
+pub unsafe fn release(session: NonNull<ClientSession>, request: NonNull<SessionRequest>) -> Option<Held> {
+    // SAFETY: by the contract of this function.
+    let fd = unsafe { session.as_ref() }.socket;
+    with_line(fd, |line| line.session = session.as_ptr());
+    let held = INTAKE.with_borrow_mut(|intake| intake.release(fd))?;
+    for method in ["POST", "PUT"] {
+        let rest = held.head.strip_prefix(method.as_bytes());
+        if rest.is_some_and(|rest| rest.first() == Some(&b' ')) {
+            // SAFETY: by the contract of this function. For the server's log,
+            // which only reads it; the text is static.
+            let text = unsafe { &mut (*request.as_ptr()).method_p };
+            text.data = method.as_ptr().cast_mut().cast();
+            text.len = method.len() as std::ffi::c_ulong;
+        }
+    }
+    Some(held)
+}
+
+/// The client is gone.
+pub fn forget(fd: c_int) {
+    INTAKE.with_borrow_mut(|intake| intake.release(fd));
+    with_line(fd, |line| *line = UNKNOWN);
+}
+
+fn with_line<R>(fd: c_int, body: impl FnOnce(&mut Line) -> R) -> Option<R> {
+    let index = usize::try_from(fd).ok()?;
+    LINES.with_borrow_mut(|lines| {
+        if lines.len() <= index {
+            lines.resize(index + 1, UNKNOWN);
+        }
+        lines.get_mut(index).map(body)
+    })
+}
