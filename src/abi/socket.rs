@@ -36,6 +36,15 @@ pub fn receive(fd: c_int, buffer: &mut [u8]) -> Received {
     arrived(n)
 }
 
+/// Looks at what an unencrypted client has sent, and leaves it where it is;
+/// answers as `recv(2)` does.
+pub fn peek(fd: c_int, buffer: &mut [u8]) -> c_int {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the buffer is valid for the call; a closed descriptor is an error.
+    let n = unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), flags) };
+    c_int::try_from(n).unwrap_or(c_int::MAX)
+}
+
 /// What the result of reading means to the engine.
 pub fn arrived(n: isize) -> Received {
     match usize::try_from(n) {

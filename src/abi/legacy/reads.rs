@@ -15,7 +15,7 @@ use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
 use crate::abi::intake::{Held, Intake, Outcome, Reading};
-use crate::abi::socket::c_text;
+use crate::abi::socket::{c_text, peek};
 
 /// What a descriptor is known for.
 #[derive(Clone, Copy)]
@@ -147,13 +147,6 @@ fn read_for_server(fd: c_int, buffer: &mut [u8], take: impl Fn(&mut [u8]) -> c_i
             }
         }
     })
-}
-
-fn peek(fd: c_int, bytes: &mut [u8]) -> c_int {
-    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
-    // SAFETY: the buffer is valid for the call.
-    let n = unsafe { libc::recv(fd, bytes.as_mut_ptr().cast(), bytes.len(), flags) };
-    c_int::try_from(n).unwrap_or(c_int::MAX)
 }
 
 /// Makes a method that the server would wait for a body with, or refuse one,

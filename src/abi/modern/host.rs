@@ -16,6 +16,7 @@ use super::raw::{
     CAP_SOCK_TLS, CloseFn, EVENT_CONNECTION, MASK_READ, MASK_WRITE, MkHttpRequest, MkHttpSession, MkPlugin,
     MkSchedConn, MkSchedHandler, PluginApi, ReadFn,
 };
+use super::reads;
 use crate::abi::peers::Peers;
 use crate::abi::socket;
 use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
@@ -319,10 +320,11 @@ impl Host for ModernHost {
             return socket::receive(serving.fd, buffer);
         }
         // SAFETY: the client is in service.
-        let (net, plugin) = unsafe { (&*serving.conn.as_ref().net, self.transport(serving.conn)) };
+        let (read, plugin) =
+            unsafe { (reads::server_read(serving.conn.as_ref().net), self.transport(serving.conn)) };
         let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
         // SAFETY: the buffer is valid for the call; the connection is open.
-        let n = unsafe { (net.read)(plugin, serving.fd, buffer.as_mut_ptr().cast(), length) };
+        let n = unsafe { read(plugin, serving.fd, buffer.as_mut_ptr().cast(), length) };
         socket::arrived(n as isize)
     }
 

@@ -10,6 +10,7 @@
 
 pub mod host;
 pub mod raw;
+mod reads;
 pub mod request;
 pub mod version;
 pub mod worker;
@@ -28,7 +29,8 @@ use super::legacy::raw::{LOG_ERROR, LOG_INFO, LOG_WARNING};
 use super::legacy::{NAME, VERSION};
 use super::{bridge, clock, log_sink};
 use raw::{
-    MkHttpRequest, MkHttpSession, MkList, MkPlugin, MkPluginStage, MkServer, PluginApi, RET_CONTINUE, STAGE,
+    MkHttpRequest, MkHttpSession, MkList, MkPlugin, MkPluginStage, MkServer, PluginApi, RET_CONTINUE,
+    RET_NOT_ME, STAGE,
 };
 use version::Version;
 
@@ -58,7 +60,7 @@ unsafe impl<T> Sync for Shared<T> {}
 const NO_LINK: MkList = MkList { prev: null_mut(), next: null_mut() };
 
 static STAGES: Shared<MkPluginStage> = Shared(UnsafeCell::new(MkPluginStage {
-    stage10: None,
+    stage10: Some(stage10),
     stage20: None,
     stage30: Some(stage30),
     stage30_thread: None,
@@ -145,6 +147,12 @@ unsafe extern "C" fn exit(_plugin: *mut MkPlugin) -> c_int {
 /// Prepares a worker thread.
 unsafe extern "C" fn worker_init(_server: *mut MkServer) {
     let _ = guard(bridge::start_helpers);
+}
+
+/// A client's connection begins. Never taken, and never refused.
+unsafe extern "C" fn stage10(_fd: c_int) -> c_int {
+    let _ = guard(reads::accepted);
+    RET_NOT_ME
 }
 
 /// Takes a request. Whatever is answered here, the server prepares a head of

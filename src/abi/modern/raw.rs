@@ -104,12 +104,15 @@ pub struct MkServer {
     pub max_keep_alive_request: c_int,
 }
 
+/// A transport's function for reading.
+pub type NetReadFn = unsafe extern "C" fn(*mut MkPlugin, c_int, *mut c_void, c_int) -> c_int;
+
 /// A transport (`struct mk_plugin_network`); the part in front of what moved.
 #[repr(C)]
 #[derive(Debug)]
 pub struct MkPluginNetwork {
     /// Reads without blocking; -1 sets errno.
-    pub read: unsafe extern "C" fn(*mut MkPlugin, c_int, *mut c_void, c_int) -> c_int,
+    pub read: NetReadFn,
     /// Writes without blocking; -1 sets errno. The first argument is the
     /// transport's plugin.
     pub write: unsafe extern "C" fn(*mut MkPlugin, c_int, *const c_void, usize) -> c_int,
@@ -146,13 +149,6 @@ pub struct MkEventLoop {
     _private: [u8; 0],
 }
 
-/// A worker of the server (`struct mk_sched_worker`); handed through.
-#[repr(C)]
-#[derive(Debug)]
-pub struct MkSchedWorker {
-    _private: [u8; 0],
-}
-
 /// Called by the event loop for a connection.
 pub type ReadFn = unsafe extern "C" fn(*mut MkSchedConn, *mut MkSchedWorker, *mut MkServer) -> c_int;
 /// Called when a connection is closed.
@@ -182,9 +178,25 @@ pub struct MkSchedHandler {
 #[repr(C)]
 #[derive(Debug)]
 pub struct MkServerListen {
-    _a: [u8; 96],
+    _a: [u8; 88],
+    /// What its connections begin with.
+    pub protocol: *const MkSchedHandler,
     /// Its `Listen` line.
     pub listen: *const MkConfigListener,
+    /// Link in the worker's list.
+    pub head: MkList,
+}
+
+/// Where the link of a listening socket is.
+pub const LISTENER_LINK: usize = offset_of!(MkServerListen, head);
+
+/// A worker thread (`struct mk_sched_worker`), up to what we use.
+#[repr(C)]
+#[derive(Debug)]
+pub struct MkSchedWorker {
+    _a: [u8; 104],
+    /// Its listening sockets; null where another thread accepts.
+    pub listeners: *mut MkList,
 }
 
 /// A `Listen` line of the configuration (`struct mk_config_listener`).
@@ -207,9 +219,10 @@ pub struct MkSchedConn {
     /// What happens on it.
     pub protocol: *const MkSchedHandler,
     /// The listening socket that it came in by.
-    pub server_listen: *const MkServerListen,
+    pub server_listen: *mut MkServerListen,
     /// Its transport.
     pub net: *mut MkPluginNetwork,
+    _channel_to_data: [u8; 80],
 }
 
 /// A stream of output (`struct mk_stream`).
@@ -305,13 +318,20 @@ pub struct PluginApi {
     _timeouts_to_config: [Unused; 10],
     /// The event loop of this worker.
     pub sched_loop: unsafe extern "C" fn() -> *mut MkEventLoop,
+    _sched: [Unused; 3],
+    /// The record of this worker.
+    pub sched_worker_info: unsafe extern "C" fn() -> *mut MkSchedWorker,
 }
 
 /// `MK_PLUGIN_STAGE`.
 pub const STAGE: c_uint = 256;
+/// `MK_PLUGIN_RET_NOT_ME`.
+pub const RET_NOT_ME: c_int = -1;
 /// `MK_PLUGIN_RET_CONTINUE`: the plugin answers later.
 pub const RET_CONTINUE: c_int = 100;
 
+/// `MK_CAP_HTTP`: a protocol is HTTP/1.
+pub const CAP_HTTP: c_char = 1;
 /// `MK_CAP_SOCK_TLS`: clients speak TLS.
 pub const CAP_SOCK_TLS: u32 = 8;
 
@@ -336,12 +356,14 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_plugin", "stage", 88, offset_of!(MkPlugin, stage)),
     ("mk_plugin", "load_type", 152, offset_of!(MkPlugin, load_type)),
     ("mk_plugin", "server_ctx", 160, offset_of!(MkPlugin, server_ctx)),
+    ("mk_plugin_stage", "stage10", 0, offset_of!(MkPluginStage, stage10)),
     ("mk_plugin_stage", "stage30", 16, offset_of!(MkPluginStage, stage30)),
     ("mk_plugin_stage", "stage30_hangup", 32, offset_of!(MkPluginStage, stage30_hangup)),
     ("mk_plugin_stage", "stage50", 48, offset_of!(MkPluginStage, stage50)),
     ("mk_plugin_stage", "_parent_head", 80, offset_of!(MkPluginStage, parent_head)),
     ("mk_server", "keep_alive", 175, offset_of!(MkServer, keep_alive)),
     ("mk_server", "max_keep_alive_request", 176, offset_of!(MkServer, max_keep_alive_request)),
+    ("mk_plugin_network", "read", 0, offset_of!(MkPluginNetwork, read)),
     ("mk_plugin_network", "write", 8, offset_of!(MkPluginNetwork, write)),
     ("mk_event", "mask", 8, offset_of!(MkEvent, mask)),
     ("mk_event", "status", 12, offset_of!(MkEvent, status)),
@@ -349,10 +371,14 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_event", "priority", 64, offset_of!(MkEvent, priority)),
     ("mk_sched_handler", "cb_read", 8, offset_of!(MkSchedHandler, cb_read)),
     ("mk_sched_handler", "cb_close", 16, offset_of!(MkSchedHandler, cb_close)),
+    ("mk_sched_handler", "capabilities", 44, offset_of!(MkSchedHandler, capabilities)),
     ("mk_sched_handler", "sched_extra_size", 40, offset_of!(MkSchedHandler, sched_extra_size)),
     ("mk_sched_conn", "event", 0, offset_of!(MkSchedConn, event)),
     ("mk_sched_conn", "protocol", 96, offset_of!(MkSchedConn, protocol)),
     ("mk_sched_conn", "server_listen", 104, offset_of!(MkSchedConn, server_listen)),
+    ("mk_sched_worker", "listeners", 104, offset_of!(MkSchedWorker, listeners)),
+    ("mk_server_listen", "protocol", 88, offset_of!(MkServerListen, protocol)),
+    ("mk_server_listen", "_head", 104, offset_of!(MkServerListen, head)),
     ("mk_server_listen", "listen", 96, offset_of!(MkServerListen, listen)),
     ("mk_config_listener", "flags", 16, offset_of!(MkConfigListener, flags)),
     ("mk_sched_conn", "net", 112, offset_of!(MkSchedConn, net)),
@@ -378,6 +404,7 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("plugin_api", "ev_add", 464, offset_of!(PluginApi, ev_add)),
     ("plugin_api", "ev_del", 472, offset_of!(PluginApi, ev_del)),
     ("plugin_api", "sched_loop", 560, offset_of!(PluginApi, sched_loop)),
+    ("plugin_api", "sched_worker_info", 592, offset_of!(PluginApi, sched_worker_info)),
 ];
 
 const _: () = {
@@ -389,4 +416,6 @@ const _: () = {
     assert!(size_of::<MkPlugin>() == 168 && size_of::<MkPluginStage>() == 96);
     assert!(size_of::<MkEvent>() == 72 && size_of::<MkSchedHandler>() == 48);
     assert!(size_of::<MkStream>() == 104);
+    // The session begins where the connection ends.
+    assert!(size_of::<MkSchedConn>() == 200 && size_of::<MkServerListen>() == 120);
 };

@@ -9,6 +9,9 @@ use crate::engine::{Awaits, head_end};
 /// Monkey waits for every body with a length, and for chunked ones of POST and PUT.
 pub const AWAITS: Awaits = Awaits { length: |_| true, chunked: |method| matches!(method, "POST" | "PUT") };
 
+/// For a request of which it has seen nothing but the head.
+pub const AWAITS_NOTHING: Awaits = Awaits { length: |_| false, chunked: |_| false };
+
 /// The size that a plain connection's receive buffer begins with (`MK_REQUEST_CHUNK`).
 const REQUEST_CHUNK: c_uint = 4096;
 

@@ -15,7 +15,7 @@ use super::raw::{
     CloseFn, EVENT_CUSTOM, MASK_READ, MkEvent, MkHttpRequest, MkHttpSession, MkPlugin, MkSchedConn,
     MkSchedWorker, MkServer, ReadFn, STATUS_NONE,
 };
-use super::{LOADED, request};
+use super::{LOADED, reads, request};
 use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::{Guarded, guard};
@@ -74,6 +74,13 @@ unsafe fn take(
     // SAFETY: by the contract of this function; the server is set at load.
     let view =
         unsafe { request::view(plain, (*plugin).server_ctx, session.as_ptr(), request.as_ptr(), &mut head) };
+    let held = reads::release(fd);
+    if let Some(held) = &held {
+        head.clear();
+        head.extend_from_slice(&held.head);
+    }
+    // SAFETY: the connection is open; it came in by this listener.
+    unsafe { reads::listener(conn.as_ref().server_listen) };
     let path = decoded_path(&head);
     let verdict = thread.worker.borrow_mut().admit(&path);
     let mut peers = thread.host.peers.borrow_mut();
@@ -86,15 +93,16 @@ unsafe fn take(
     let peer = peers.peer(fd, || Peer::of_socket(fd));
     let parts = RequestParts {
         head: &head,
-        behind: view.behind,
-        keeps_rest: true,
+        behind: held.as_ref().map_or(view.behind, |held| &held.behind),
+        // What was cut off is in our hands.
+        keeps_rest: held.is_none(),
         rest_is_ours: true,
         fd,
         client: &peer.text,
         source: &peer.bytes[..peer.len],
         secure: !plain,
         may_keep_alive: view.may_keep_alive,
-        awaits: request::AWAITS,
+        awaits: if held.is_some() { request::AWAITS_NOTHING } else { request::AWAITS },
         connection,
     };
     let key = {
@@ -141,6 +149,7 @@ pub unsafe fn hung_up(request: *mut MkHttpRequest) {
 
 /// Stage 50.
 pub fn closed(fd: c_int) {
+    reads::forget(fd);
     with_thread(|thread| {
         if let Some(number) = thread.host.peers.borrow_mut().forget(fd)
             && let Some(shared) = SHARED.get()
@@ -188,6 +197,11 @@ pub fn poison() {
             }
         });
     });
+}
+
+/// Whether a panic has ended what this worker does for us.
+pub fn is_poisoned() -> bool {
+    POISONED.get()
 }
 
 /// The engine of this thread, made at its first request.

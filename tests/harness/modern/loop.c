@@ -150,6 +150,10 @@ void *m_worker_main(void *arg)
     snprintf(name, sizeof name, "monkey: wrk/%d", (int)sched->idx);
     prctl(PR_SET_NAME, name);
     m_plugins_worker_init();
+    /* only now, as in the real server: a plugin's worker_init finds no listeners yet */
+    list_init(&w->listeners);
+    list_add(&w->listener._head, &w->listeners);
+    sched->listeners = &w->listeners;
     m_ev_add(sched->loop, w->listener.server_fd, EVENT_LISTENER, MASK_READ, &w->listener);
     m_ev_timeout_create(sched->loop, M.server->timeout, 0, &w->timer);
     atomic_fetch_add(&M.ready, 1);

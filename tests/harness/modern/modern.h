@@ -22,6 +22,7 @@ struct mworker {
     struct mk_sched_worker *sched;
     pthread_t thread;
     struct mk_server_listen listener;
+    struct mk_list listeners;
     struct mk_event notification, timer;
     struct mk_list conns;
     const struct mk_event *spinning; /* the only event of the latest batches, and how often it was alone */

@@ -40,7 +40,7 @@ static struct mk_sched_conn *conn_create(int fd, struct mk_server_listen *listen
     conn->event.status = STATUS_NONE;
     conn->arrive_time = clock_now();
     conn->protocol = listener->protocol;
-    conn->net = M.net;
+    conn->net = M.variant == V_187 ? M.net : listener->network;
     conn->server_listen = listener;
     conn->channel.type = 0;
     conn->channel.fd = fd;

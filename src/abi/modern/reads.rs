@@ -1,0 +1,279 @@
+//! What Monkey 1.8 reads from its clients goes through us: a request of ours
+//! is cut behind its head (`crate::abi::intake`), so that its body, of any
+//! method, length and framing, comes to us, and requests behind it stay in the
+//! kernel until it is their turn.
+//!
+//! A connection gets its protocol from the listening socket that it came in by,
+//! so that is where ours is put: a copy of the server's with another `cb_read`,
+//! which lends the connection a copy of its transport with another `read`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::ffi::{c_int, c_void};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use parking_lot::Mutex;
+
+use super::LOADED;
+use super::host::{is_plain, keep};
+use super::raw::{
+    CAP_HTTP, LISTENER_LINK, MkHttpSession, MkPlugin, MkPluginNetwork, MkSchedConn, MkSchedHandler,
+    MkSchedWorker, MkServer, MkServerListen, NetReadFn, ReadFn,
+};
+use super::worker;
+use crate::abi::bridge::SHARED;
+use crate::abi::guard::{Guarded, guard};
+use crate::abi::intake::{Held, Intake, Outcome, Reading};
+
+/// Bytes of the largest transport record of all versions.
+const TRANSPORT_SIZE: usize = 64;
+
+/// A transport as we lend it to connections: the server's record with our
+/// function for reading, and the server's own behind it.
+#[repr(C)]
+struct Transport {
+    record: [*const c_void; TRANSPORT_SIZE / size_of::<*const c_void>()],
+    read: NetReadFn,
+    original: *const MkPluginNetwork,
+}
+
+/// The transports that we met.
+#[derive(Clone, Copy)]
+struct Known(&'static Transport);
+
+// SAFETY: written once, before it is shared.
+unsafe impl Send for Known {}
+
+static TRANSPORTS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+/// The server's `cb_read` for HTTP.
+static SERVER_READ: OnceLock<ReadFn> = OnceLock::new();
+/// The server's protocol for HTTP with our `cb_read`.
+static PROTOCOL: AtomicPtr<MkSchedHandler> = AtomicPtr::new(std::ptr::null_mut());
+
+thread_local! {
+    static INTAKE: RefCell<Intake> = RefCell::default();
+    /// Descriptors of clients that send requests before they have the answers to earlier ones.
+    static PIPELINES: RefCell<HashSet<c_int>> = RefCell::default();
+    /// The listening sockets of this thread have our protocol.
+    static INSTALLED: Cell<bool> = const { Cell::new(false) };
+    /// The connection that the server is reading from.
+    static READING: Cell<*mut MkSchedConn> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// A connection was accepted on this thread, and has no protocol yet
+/// (`mk_sched_add_connection` calls Stage 10 first).
+pub fn accepted() {
+    if INSTALLED.replace(true) {
+        return;
+    }
+    let Some(loaded) = LOADED.get() else { return };
+    // SAFETY: called on a worker thread.
+    let worker = unsafe { (loaded.api.sched_worker_info)() };
+    // SAFETY: the worker's record lives as long as its thread.
+    let Some(list) =
+        NonNull::new(worker).and_then(|worker| NonNull::new(unsafe { worker.as_ref() }.listeners))
+    else {
+        // Another thread accepts: `listener` is told by the first request.
+        return;
+    };
+    // SAFETY: the list is the thread's own; its links lie inside of listeners.
+    unsafe {
+        let mut link = list.as_ref().next;
+        while link != list.as_ptr() && !link.is_null() {
+            listener(link.byte_sub(LISTENER_LINK).cast());
+            link = (*link).next;
+        }
+    }
+}
+
+/// Gives a listening socket our protocol.
+///
+/// # Safety
+/// The listener is null or lives as long as the server listens.
+pub unsafe fn listener(listener: *mut MkServerListen) {
+    if listener.is_null() {
+        return;
+    }
+    // SAFETY: by the contract of this function. Where several threads share a
+    // listener they store the same value.
+    let place = unsafe { AtomicPtr::from_ptr((&raw mut (*listener).protocol).cast::<*mut MkSchedHandler>()) };
+    let present = place.load(Ordering::SeqCst);
+    // SAFETY: a protocol is static.
+    let Some(protocol) = (unsafe { present.as_ref() }) else { return };
+    let Some(read) = protocol.cb_read else { return };
+    let is_ours = std::ptr::fn_addr_eq(read, idle_read as ReadFn);
+    if is_ours || protocol.capabilities & CAP_HTTP == 0 {
+        return;
+    }
+    if !std::ptr::fn_addr_eq(*SERVER_READ.get_or_init(|| read), read) {
+        return;
+    }
+    if PROTOCOL.load(Ordering::SeqCst).is_null() {
+        let copy = keep(MkSchedHandler { cb_read: Some(idle_read), ..*protocol });
+        let _ = PROTOCOL.compare_exchange(std::ptr::null_mut(), copy, Ordering::SeqCst, Ordering::SeqCst);
+    }
+    place.store(PROTOCOL.load(Ordering::SeqCst), Ordering::SeqCst);
+}
+
+/// In the place of the server's `cb_read` while no request of ours is in service.
+unsafe extern "C" fn idle_read(
+    conn: *mut MkSchedConn,
+    worker: *mut MkSchedWorker,
+    server: *mut MkServer,
+) -> c_int {
+    let Some(&read) = SERVER_READ.get() else { return -1 };
+    let lent = guard(|| {
+        if worker::is_poisoned() {
+            return;
+        }
+        // SAFETY: the server reads from an open connection.
+        if let Some(conn) = unsafe { conn.as_mut() } {
+            conn.net = lend(conn.net);
+            READING.set(conn);
+        }
+    });
+    if lent == Guarded::Panicked {
+        worker::poison();
+    }
+    // SAFETY: the arguments are the server's own.
+    let result = unsafe { read(conn, worker, server) };
+    READING.set(std::ptr::null_mut());
+    result
+}
+
+/// The transport with our function for reading.
+fn lend(net: *mut MkPluginNetwork) -> *mut MkPluginNetwork {
+    let mut known = TRANSPORTS.lock();
+    let is_it =
+        |known: &&Known| std::ptr::from_ref(known.0).cast() == net || std::ptr::eq(known.0.original, net);
+    if let Some(found) = known.iter().find(is_it) {
+        return std::ptr::from_ref(found.0).cast_mut().cast();
+    }
+    let (Some(loaded), false) = (LOADED.get(), net.is_null()) else { return net };
+    let words = loaded.network_plugin / size_of::<*const c_void>() + 1;
+    // SAFETY: the record ends behind the pointer to its plugin.
+    let own = unsafe { std::slice::from_raw_parts(net.cast::<*const c_void>(), words) };
+    let mut record = [std::ptr::null(); TRANSPORT_SIZE / size_of::<*const c_void>()];
+    record[..words].copy_from_slice(own);
+    // SAFETY: the transport's record is static.
+    let read = unsafe { (*net).read };
+    record[0] = net_read as *const c_void;
+    let transport: &'static Transport = keep(Transport { record, read, original: net });
+    known.push(Known(transport));
+    std::ptr::from_ref(transport).cast_mut().cast()
+}
+
+/// The transport's own function for reading.
+///
+/// # Safety
+/// The transport is one of the server's, or one that we lent.
+pub unsafe fn server_read(net: *const MkPluginNetwork) -> NetReadFn {
+    let known = TRANSPORTS.lock();
+    let lent = known.iter().find(|known| std::ptr::from_ref(known.0).cast() == net);
+    // SAFETY: by the contract of this function.
+    lent.map_or_else(|| unsafe { (*net).read }, |known| known.0.read)
+}
+
+/// In the place of the transport's own function.
+unsafe extern "C" fn net_read(plugin: *mut MkPlugin, fd: c_int, buffer: *mut c_void, count: c_int) -> c_int {
+    let conn = READING.get();
+    // SAFETY: the server is reading from this connection, with the transport that we lent it.
+    let Some(net) = (unsafe { conn.as_ref() }).filter(|conn| conn.event.fd == fd).map(|conn| conn.net) else {
+        // Nobody but the server, in its `cb_read`, comes here.
+        return -1;
+    };
+    // SAFETY: as above; what we lend is a `Transport`.
+    let read = unsafe { (*net.cast::<Transport>()).read };
+    let (Some(bytes), Ok(length)) = (NonNull::new(buffer.cast::<u8>()), usize::try_from(count)) else {
+        // SAFETY: the arguments are the server's own.
+        return unsafe { read(plugin, fd, buffer, count) };
+    };
+    // SAFETY: the arguments are the server's own, but for the place in its buffer.
+    let take = |bytes: &mut [u8]| unsafe {
+        read(plugin, fd, bytes.as_mut_ptr().cast(), c_int::try_from(bytes.len()).unwrap_or(c_int::MAX))
+    };
+    // SAFETY: the server's buffer has room for `count` bytes. They are only
+    // written to, or read behind a write.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr(), length) };
+    // SAFETY: the connection is open.
+    match guard(|| unsafe { read_for_server(conn, fd, bytes, take) }) {
+        Guarded::Done(result) => result,
+        Guarded::Panicked => {
+            worker::poison();
+            // What was read may be lost: the connection is over.
+            0
+        }
+    }
+}
+
+/// # Safety
+/// The connection is open, and its session begun.
+unsafe fn read_for_server(
+    conn: *mut MkSchedConn,
+    fd: c_int,
+    buffer: &mut [u8],
+    take: impl Fn(&mut [u8]) -> c_int,
+) -> c_int {
+    let (Some(shared), false, Some(conn)) = (SHARED.get(), worker::is_poisoned(), NonNull::new(conn)) else {
+        return take(buffer);
+    };
+    // SAFETY: the session stands behind its connection (`mk_http_session_get`).
+    let session = unsafe { &*conn.add(1).cast::<MkHttpSession>().as_ptr() };
+    INTAKE.with_borrow_mut(|intake| {
+        if intake.holds(fd) {
+            // A cut request never came to its Stage 30. What follows is its
+            // body, which nobody may take for a request.
+            intake.release(fd);
+            return 0;
+        }
+        if session.body_length > 0 {
+            return take(buffer);
+        }
+        // To look first costs a system call, so only those pay it of whom
+        // nothing is known, or that they send more than one request at once.
+        let pipelines = || PIPELINES.with_borrow(|fds| !fds.is_empty() && fds.contains(&fd));
+        // SAFETY: by the contract of this function.
+        let looks = unsafe { is_plain(conn) } && (session.counter_connections == 0 || pipelines());
+        let reading = if looks { Reading::Peeked } else { Reading::Taken };
+        let peek = |bytes: &mut [u8]| crate::abi::socket::peek(fd, bytes);
+        match intake.read(shared, fd, buffer, reading, (peek, take), mask) {
+            Outcome::Plain(result) => result,
+            Outcome::Cut(result) => {
+                PIPELINES.with_borrow_mut(|fds| fds.insert(fd));
+                result
+            }
+        }
+    })
+}
+
+/// Hides what the server would wait for a body by, or refuse one: the method
+/// becomes one that it does not know, and so do the two fields.
+fn mask(head: &mut [u8]) {
+    if let Some(first @ b'P') = head.first_mut() {
+        *first = b'Q';
+    }
+    let mut at = 0;
+    while let Some(end) = memchr::memchr(b'\n', &head[at..]) {
+        at += end + 1;
+        let framing = ["content-length", "transfer-encoding"].iter().any(|name| {
+            let line = &head[at..];
+            line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
+        });
+        if framing {
+            head[at] = b'X';
+        }
+    }
+}
+
+/// What was held of the request in its Stage 30.
+pub fn release(fd: c_int) -> Option<Held> {
+    INTAKE.with_borrow_mut(|intake| intake.release(fd))
+}
+
+/// The client is gone.
+pub fn forget(fd: c_int) {
+    INTAKE.with_borrow_mut(|intake| intake.release(fd));
+    PIPELINES.with_borrow_mut(|fds| fds.remove(&fd));
+}
