@@ -68,7 +68,7 @@ pub fn accepted() {
     if INSTALLED.replace(true) {
         return;
     }
-    let Some(loaded) = LOADED.get() else { return };
+    let (Some(loaded), Some(_)) = (LOADED.get(), SHARED.get()) else { return };
     // SAFETY: called on a worker thread.
     let worker = unsafe { (loaded.api.sched_worker_info)() };
     // SAFETY: the worker's record lives as long as its thread.
