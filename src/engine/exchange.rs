@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::Fate;
+use super::naming::Naming;
 use super::shared::Route;
 use super::slots::Key;
 use super::upstream::Upstream;
@@ -69,6 +70,8 @@ pub struct Order {
     pub route: Arc<Route>,
     /// The request as it goes out, body included; kept until the answer has begun.
     pub request: Vec<u8>,
+    /// Under which name it goes out.
+    pub naming: Naming,
     /// Repeating it changes nothing.
     pub idempotent: bool,
     /// The client's address as bytes (Source-Hash).

@@ -28,6 +28,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod host;
+pub mod naming;
 mod outcome;
 mod pool;
 mod relay;

@@ -12,11 +12,11 @@ use super::serve::Asked;
 use super::setup::milliseconds;
 use super::upstream::Use;
 use super::worker::Worker;
+use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
 use crate::http::response::{self, BadResponse, Parsed};
-use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 impl Worker {
     /// Reads once, and looks for the response's head in what has come so far.
@@ -30,9 +30,10 @@ impl Worker {
         if !upstream.readable {
             return Ok(Asked::Wait);
         }
+        let settings = &order.route.settings;
         // Room is left for what came before, so that all of it fits the buffer.
         let limit =
-            order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len() - CHUNK_END.len());
+            settings.buffer_size.max(settings.max_response_header).min(self.scratch.len() - CHUNK_END.len());
         let begun = head.len();
         let room = limit.saturating_sub(begun);
         if room == 0 {
@@ -69,11 +70,13 @@ impl Worker {
         };
         let Phase::Asking { attempt, written, head } = phase else { return Ok(Some(Asked::Wait)) };
 
+        let longest = order.route.settings.max_response_header;
+        let authority = self.shared.endpoints[order.route.endpoints[attempt.backend]].authority();
         let mut from = 0;
         let (length, status, length_kind, backend_keeps, keep_alive) = loop {
             let mut room = response::storage();
             match response::parse(&self.scratch[from..filled], &mut room, client.to_head)? {
-                Parsed::Partial if filled - from >= MAX_RESPONSE_HEAD => {
+                Parsed::Partial if filled - from >= longest => {
                     return Err(BadResponse::TooLarge.into());
                 }
                 Parsed::Partial => {
@@ -83,7 +86,7 @@ impl Worker {
                     return Ok(None);
                 }
                 Parsed::Complete { response, length } if response.is_interim() => from += length,
-                Parsed::Complete { length, .. } if length > MAX_RESPONSE_HEAD => {
+                Parsed::Complete { length, .. } if length > longest => {
                     return Err(BadResponse::TooLarge.into());
                 }
                 Parsed::Complete { response, length } => {
@@ -93,7 +96,8 @@ impl Worker {
                     let delimited = !(by_close && client.version == Version::Http10);
                     let keep_alive = client.keep_alive && delimited;
                     let says = Answering { version: client.version, keep_alive, date: self.date.text() };
-                    forward::response_head(&mut text, &response, &says);
+                    let rewriting = order.rewriting(authority);
+                    forward::response_head(&mut text, &response, &says, rewriting.as_ref());
                     break (
                         from + length,
                         response.status,

@@ -16,6 +16,7 @@ use super::date::Date;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Client, Exchange, Order, Phase};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
+use super::naming::Naming;
 use super::pool::Pool;
 use super::shared::{MatchScratch, Route, Shared, Verdict};
 use super::slots::{Key, Slots};
@@ -23,12 +24,12 @@ use super::timer::Timer;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
+use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength};
 use crate::http::chunked::CHUNK_END;
 use crate::http::forward::{self, Answering, Forwarding};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
-use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
@@ -43,8 +44,6 @@ const SPARE_BUFFERS: usize = 32;
 const SPARE_CAPACITY: usize = 64 * 1024;
 /// How long a client may take for an answer that belongs to no route.
 const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Our name in `Via`.
-const PSEUDONYM: &str = "monkey";
 
 /// The engine of one worker thread.
 #[derive(Debug)]
@@ -79,9 +78,10 @@ impl Worker {
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
         // Whatever BufferSize says, a whole response head has room.
-        let largest = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
+        let settings = shared.routes.iter().map(|route| &route.settings);
+        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).max().unwrap_or(0);
         // Two bytes more, for the end of a chunk behind what was read.
-        let buffer_size = largest.max(MAX_RESPONSE_HEAD) + CHUNK_END.len();
+        let buffer_size = largest + CHUNK_END.len();
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),
@@ -123,6 +123,9 @@ impl Worker {
             Ok(request) => request,
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
+        if forward::is_loop(&request, &route.rules) {
+            return self.begin_error(parts, 508, "the request has been here before", now);
+        }
         let body = match body_of(&request, parts) {
             Ok(body) => body,
             Err(refusal) => return self.refuse(parts, refusal, now),
@@ -135,14 +138,16 @@ impl Worker {
         let settings = &route.settings;
         let says = Forwarding {
             client: parts.client,
+            source: parts.source,
             secure: parts.secure,
             // The backend is not chosen yet; any of them answers to its own name at most.
             authority: self.shared.endpoints[route.endpoints[0]].authority(),
-            pseudonym: PSEUDONYM,
+            rules: &route.rules,
             body: body.content.as_ref().map(|content| content.len() as u64),
             keep_alive: settings.keep_alive,
         };
-        forward::request_head(&mut text, &request, &says);
+        let host_at = forward::request_head(&mut text, &request, &says);
+        let naming = Naming::new(&request, &says, host_at);
         text.extend_from_slice(body.content.as_deref().unwrap_or_default());
 
         let client = client(parts, &request, !surplus);
@@ -153,6 +158,7 @@ impl Worker {
         exchange.order = Some(Order {
             route: Arc::clone(route),
             request: text,
+            naming,
             idempotent: request::is_idempotent(request.method),
             source,
             source_len: u8::try_from(source_len).unwrap_or(0),

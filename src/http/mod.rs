@@ -13,6 +13,7 @@ pub mod chunked;
 pub mod cookie;
 pub mod fields;
 pub mod forward;
+pub mod forwarded;
 pub mod path;
 pub mod prefix;
 pub mod reply;
@@ -25,9 +26,6 @@ pub mod via;
 
 /// Field lines that one head may hold; more are refused (431 or 502).
 pub const MAX_FIELDS: usize = 256;
-
-/// Bytes that the head of a response may have; a longer one is a 502.
-pub const MAX_RESPONSE_HEAD: usize = 16 * 1024;
 
 /// The protocol version of a message, as far as it changes what we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
