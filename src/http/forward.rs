@@ -57,9 +57,10 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
     push(out, &[host.as_bytes(), b"\r\n"]);
     let trusted = rules.trusts(says.source);
     let mut via = rules.via.as_deref();
+    let is_free = rules.request.is_empty();
     for field in request.fields {
         let name = field.name.as_bytes();
-        if rules.request.names(name) {
+        if !is_free && rules.request.names(name) {
             continue;
         }
         match known(name) {
@@ -205,7 +206,9 @@ fn via_version(version: Version) -> &'static [u8] {
     }
 }
 
-fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
+/// Appends these parts.
+#[inline]
+pub(super) fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }

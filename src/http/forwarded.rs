@@ -2,7 +2,7 @@
 //! (RFC 7239), and what of the client's own is believed.
 
 use super::fields::{elements, trim};
-use super::forward::Forwarding;
+use super::forward::{Forwarding, push};
 use super::request::{Request, host_value};
 use super::rules::scheme;
 
@@ -50,66 +50,66 @@ pub(super) fn is_kept(name: &str, says: &Forwarding<'_>, trusted: bool) -> bool 
 /// Appends our own fields. What the operator names is the operator's to say.
 pub(super) fn write(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forwarding<'_>, trusted: bool) {
     let rules = says.rules;
-    let is_ours = |name: &str| !rules.request.names(name.as_bytes());
-    let is_missing = |name: &str| !(trusted && values(request, name).next().is_some());
-    let mut line = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+    let is_free = rules.request.is_empty();
+    let is_ours = |name: &str| is_free || !rules.request.names(name.as_bytes());
+    let is_missing = |name: &str| !trusted || values(request, name).next().is_none();
     if rules.forwarded.customary() {
         if is_ours(FOR) {
-            line(&[FOR.as_bytes(), b": "]);
+            out.extend_from_slice(b"X-Forwarded-For: ");
             if trusted {
-                values(request, FOR).flat_map(elements).for_each(|former| line(&[former, b", "]));
+                values(request, FOR).flat_map(elements).for_each(|former| push(out, &[former, b", "]));
             }
-            line(&[says.client.as_bytes(), b"\r\n"]);
+            push(out, &[says.client.as_bytes(), b"\r\n"]);
         }
         if is_ours(PROTO) && is_missing(PROTO) {
-            line(&[PROTO.as_bytes(), b": ", scheme(says.secure).as_bytes(), b"\r\n"]);
+            push(out, &[b"X-Forwarded-Proto: ", scheme(says.secure).as_bytes(), b"\r\n"]);
         }
         if let Some(host) = request.host
             && is_ours(HOST)
             && is_missing(HOST)
         {
-            line(&[HOST.as_bytes(), b": ", host.as_bytes(), b"\r\n"]);
+            push(out, &[b"X-Forwarded-Host: ", host.as_bytes(), b"\r\n"]);
         }
     }
     if rules.forwarded.standard() && is_ours(STANDARD) {
-        line(&[STANDARD.as_bytes(), b": "]);
+        out.extend_from_slice(b"Forwarded: ");
         // A quote left open would swallow what we say behind it.
         if trusted && values(request, STANDARD).all(closes_its_quotes) {
             let former = values(request, STANDARD).map(trim).filter(|value| !value.is_empty());
-            former.for_each(|former| line(&[former, b", "]));
+            former.for_each(|former| push(out, &[former, b", "]));
         }
-        standard_element(&mut line, request, says);
+        standard_element(out, request, says);
     }
 }
 
 /// `for=192.0.2.1;host="a:8080";proto=http` and the end of the line.
-fn standard_element(line: &mut impl FnMut(&[&[u8]]), request: &Request<'_, '_>, says: &Forwarding<'_>) {
-    line(&[b"for="]);
+fn standard_element(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forwarding<'_>) {
+    out.extend_from_slice(b"for=");
     if says.client.contains(':') {
-        line(&[b"\"[", says.client.as_bytes(), b"]\""]);
+        push(out, &[b"\"[", says.client.as_bytes(), b"]\""]);
     } else {
-        value(line, says.client.as_bytes());
+        value(out, says.client.as_bytes());
     }
     if let Some(host) = request.host {
-        line(&[b";host="]);
-        value(line, host.as_bytes());
+        out.extend_from_slice(b";host=");
+        value(out, host.as_bytes());
     }
-    line(&[b";proto=", scheme(says.secure).as_bytes(), b"\r\n"]);
+    push(out, &[b";proto=", scheme(says.secure).as_bytes(), b"\r\n"]);
 }
 
 /// A token as it is, anything else in quotes.
-fn value(line: &mut impl FnMut(&[&[u8]]), text: &[u8]) {
+fn value(out: &mut Vec<u8>, text: &[u8]) {
     if !text.is_empty() && text.iter().all(is_token) {
-        return line(&[text]);
+        return out.extend_from_slice(text);
     }
-    line(&[b"\""]);
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => line(&[b"\\", &[*byte]]),
-            _ => line(&[&[*byte]]),
+    out.push(b'"');
+    for &byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
+        out.push(byte);
     }
-    line(&[b"\""]);
+    out.push(b'"');
 }
 
 /// RFC 9110 5.6.2.
@@ -245,7 +245,7 @@ mod tests {
         assert!(sent("", &rules, "2001:db8::1").starts_with("Forwarded: for=\"[2001:db8::1]\";host="));
         assert!(sent("", &rules, "unknown").starts_with("Forwarded: for=unknown;host="));
         let mut out = Vec::new();
-        value(&mut |parts: &[&[u8]]| out.extend(parts.concat()), b"a\"b\\c");
+        value(&mut out, b"a\"b\\c");
         assert_eq!(out, b"\"a\\\"b\\\\c\"");
     }
 
