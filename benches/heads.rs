@@ -7,6 +7,7 @@ use monkey_proxy_reverse::http::Version;
 use monkey_proxy_reverse::http::body::{BodyDecoder, BodyLength, Style};
 use monkey_proxy_reverse::http::forward::{self, Answering, Forwarding, Framing, RequestEnd};
 use monkey_proxy_reverse::http::router::Router;
+use monkey_proxy_reverse::http::rules::Rules;
 use monkey_proxy_reverse::http::{request, response};
 
 const REQUEST: &[u8] = b"GET /shop/article.php?id=4711&lang=en HTTP/1.1\r\nHost: shop.example.com:8080\r\n\
@@ -22,15 +23,17 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: app/1.0\r\nDate: Mon, 23 No
 fn heads(c: &mut Criterion) {
     c.bench_function("request head: parse and rewrite", |b| {
         let mut out = Vec::with_capacity(1024);
+        let rules = Rules { via: Some("monkey".into()), ..Rules::default() };
         b.iter(|| {
             out.clear();
             let mut room = request::storage();
             let request = request::parse(black_box(REQUEST), &mut room).expect("a good head");
             let says = Forwarding {
                 client: "192.0.2.7",
+                source: &[192, 0, 2, 7],
                 secure: false,
                 authority: "127.0.0.1:8081",
-                pseudonym: "monkey",
+                rules: &rules,
             };
             let end = RequestEnd {
                 framing: Framing::None,
@@ -52,7 +55,7 @@ fn heads(c: &mut Criterion) {
             if let response::Parsed::Complete { response, .. } = parsed {
                 let says =
                     Answering { version: Version::Http11, keep_alive: true, date: "", trailers: false };
-                forward::response_head(&mut out, &response, &says);
+                forward::response_head(&mut out, &response, &says, None);
             }
             out.len()
         });

@@ -12,9 +12,10 @@ use monkey_proxy_reverse::config::{self, LoadBalancer};
 fn the_sample_configuration_is_right() {
     let config = config::load(&project().join("conf/proxy_reverse.conf")).unwrap();
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
-    let [php, files] = &config.entries[..] else { panic!("two entries") };
+    let [php, shop, files] = &config.entries[..] else { panic!("three entries") };
     assert_eq!(php.load_balancer, LoadBalancer::FirstAlive);
     assert_eq!(php.servers.len(), 3);
+    assert_eq!(shop.settings.heads.strip_prefix.as_deref(), Some("/shop"));
     assert_eq!(files.load_balancer, LoadBalancer::RoundRobin);
     assert_eq!(files.servers.len(), 2);
     assert_eq!(files.settings.statistics_url.as_deref(), Some("/proxy/statistics"));

@@ -107,7 +107,7 @@ fn parse_port(text: &str) -> Result<u16, AddressError> {
 }
 
 /// Letters, digits and `-`; also `_`, which names in private networks have.
-fn is_host_name(name: &str) -> bool {
+pub(super) fn is_host_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.len() <= 253
         && name.split('.').all(|label| {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::address::AddressError;
+use super::heads::HeaderError;
 use super::keys;
 
 /// One problem of a configuration file.
@@ -209,6 +210,12 @@ pub enum ErrorKind {
     UnknownBalancer { name: String, valid: String },
     #[error("server {}: {problem}", quoted(.text))]
     BadAddress { text: String, problem: AddressError },
+    #[error("{key} {}: {problem}", quoted(.name))]
+    BadHeader { key: String, name: String, problem: HeaderError },
+    #[error(
+        "${{{name}}} is known only when a request comes; it stands in SetRequestHeader and SetResponseHeader alone"
+    )]
+    RequestVariable { name: String },
     #[error("more than {limit} servers in one list; split them over several entries")]
     TooManyServers { limit: usize },
     #[error(

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::heads::Side;
 use super::suggest::normalized;
 
 /// One key of `[PROXY_DEFAULTS]` and `[PROXY_ENTRY]`.
@@ -27,7 +28,16 @@ pub struct Key {
 impl Key {
     /// Whether the key may stand several times in a section; its lines then add up.
     pub fn is_repeatable(&self) -> bool {
-        matches!(self.kind, Kind::Servers | Kind::Patterns)
+        matches!(
+            self.kind,
+            Kind::Servers
+                | Kind::Patterns
+                | Kind::Networks
+                | Kind::Domains
+                | Kind::Paths
+                | Kind::Field { .. }
+                | Kind::FieldNames { .. }
+        )
     }
 }
 
@@ -51,6 +61,22 @@ pub enum KeyId {
     PoolSize,
     PoolIdleTimeOut,
     BufferSize,
+    MaxResponseHeader,
+    HostHeader,
+    TrustedProxies,
+    ForwardedHeaders,
+    Via,
+    Upgrade,
+    TunnelTimeOut,
+    StripPrefix,
+    AddPrefix,
+    RewriteLocation,
+    CookieDomain,
+    CookiePath,
+    SetRequestHeader,
+    RemoveRequestHeader,
+    SetResponseHeader,
+    RemoveResponseHeader,
 }
 
 /// The forms of values.
@@ -82,6 +108,32 @@ pub enum Kind {
         min: usize,
         /// Largest value allowed, in bytes.
         max: usize,
+    },
+    /// What goes out as `Host`.
+    Host,
+    /// Addresses and networks, separated by blanks.
+    Networks,
+    /// Which forwarding fields are written.
+    Forwarded,
+    /// What we call ourselves.
+    Pseudonym,
+    /// Which protocols a connection may change to.
+    Upgrade,
+    /// A path of whole segments.
+    PathPrefix,
+    /// Two domains.
+    Domains,
+    /// Two paths.
+    Paths,
+    /// The name of a header field and its value.
+    Field {
+        /// Of which messages.
+        side: Side,
+    },
+    /// Names of header fields, separated by blanks.
+    FieldNames {
+        /// Of which messages.
+        side: Side,
     },
 }
 
@@ -242,6 +294,150 @@ pub const KEYS: &[Key] = &[
         default: Some("16K"),
         example: "16K",
         doc: "most bytes held for one request while a client is slower than its server",
+    },
+    Key {
+        id: KeyId::MaxResponseHeader,
+        name: "MaxResponseHeader",
+        alias: None,
+        kind: Kind::Size { min: 1 << 10, max: 256 << 10 },
+        default: Some("16K"),
+        example: "16K",
+        doc: "most bytes that the head of a response may have; a longer one is a 502",
+    },
+    Key {
+        id: KeyId::HostHeader,
+        name: "HostHeader",
+        alias: None,
+        kind: Kind::Host,
+        default: Some("client"),
+        example: "client",
+        doc: "what goes out as Host: that of the client, the name of the server, or a fixed one",
+    },
+    Key {
+        id: KeyId::TrustedProxies,
+        name: "TrustedProxies",
+        alias: None,
+        kind: Kind::Networks,
+        default: Some("none"),
+        example: "private",
+        doc: "whose X-Forwarded-* and Forwarded are believed and continued",
+    },
+    Key {
+        id: KeyId::ForwardedHeaders,
+        name: "ForwardedHeaders",
+        alias: None,
+        kind: Kind::Forwarded,
+        default: Some("on"),
+        example: "on",
+        doc: "which headers tell a server about the client: X-Forwarded-*, Forwarded, both or none",
+    },
+    Key {
+        id: KeyId::Via,
+        name: "Via",
+        alias: None,
+        kind: Kind::Pseudonym,
+        default: Some("on"),
+        example: "on",
+        doc: "the proxy's name in Via, by which it notices requests that go round in circles",
+    },
+    Key {
+        id: KeyId::Upgrade,
+        name: "Upgrade",
+        alias: None,
+        kind: Kind::Upgrade,
+        default: Some("websocket"),
+        example: "websocket",
+        doc: "which protocols a connection may change to",
+    },
+    Key {
+        id: KeyId::TunnelTimeOut,
+        name: "TunnelTimeOut",
+        alias: None,
+        kind: Kind::Time { max: WEEK },
+        default: Some("300"),
+        example: "300",
+        doc: "longest silence of both sides once a connection has changed its protocol; 0 = no limit",
+    },
+    Key {
+        id: KeyId::StripPrefix,
+        name: "StripPrefix",
+        alias: None,
+        kind: Kind::PathPrefix,
+        default: None,
+        example: "/app",
+        doc: "what is taken off the path before a request is sent on",
+    },
+    Key {
+        id: KeyId::AddPrefix,
+        name: "AddPrefix",
+        alias: None,
+        kind: Kind::PathPrefix,
+        default: None,
+        example: "/v2",
+        doc: "what is put in front of the path before a request is sent on",
+    },
+    Key {
+        id: KeyId::RewriteLocation,
+        name: "RewriteLocation",
+        alias: None,
+        kind: Kind::Switch,
+        default: Some("on"),
+        example: "on",
+        doc: "whether redirects that name the server are made to lead back to the proxy",
+    },
+    Key {
+        id: KeyId::CookieDomain,
+        name: "CookieDomain",
+        alias: None,
+        kind: Kind::Domains,
+        default: None,
+        example: "internal.example public.example",
+        doc: "the domain of cookies, and what it becomes",
+    },
+    Key {
+        id: KeyId::CookiePath,
+        name: "CookiePath",
+        alias: None,
+        kind: Kind::Paths,
+        default: None,
+        example: "/v2 /app",
+        doc: "the path of cookies, and what it becomes",
+    },
+    Key {
+        id: KeyId::SetRequestHeader,
+        name: "SetRequestHeader",
+        alias: None,
+        kind: Kind::Field { side: Side::Request },
+        default: None,
+        example: "X-Site ${host}",
+        doc: "a header that servers get instead of the client's of that name",
+    },
+    Key {
+        id: KeyId::RemoveRequestHeader,
+        name: "RemoveRequestHeader",
+        alias: None,
+        kind: Kind::FieldNames { side: Side::Request },
+        default: None,
+        example: "X-Debug",
+        doc: "headers that servers do not get",
+    },
+    Key {
+        id: KeyId::SetResponseHeader,
+        name: "SetResponseHeader",
+        alias: None,
+        kind: Kind::Field { side: Side::Response },
+        default: None,
+        example: "X-Frame-Options DENY",
+        doc: "a header that clients get instead of the server's of that name",
+    },
+    Key {
+        id: KeyId::RemoveResponseHeader,
+        name: "RemoveResponseHeader",
+        alias: None,
+        kind: Kind::FieldNames { side: Side::Response },
+        default: None,
+        example: "X-Powered-By",
+        doc: "headers that clients do not get",
     },
 ];
 

@@ -1,14 +1,16 @@
 //! Raw sections to a configuration: checks every value, and lets entries inherit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 
 use regex::bytes::RegexBuilder;
 
 use super::error::{ErrorKind, Problems, Span};
-use super::keys::{self, KEYS, Key, KeyId};
-use super::model::{LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings};
+use super::heads::{self, Header, HeaderError, Side};
+use super::keys::{self, KEYS, Key, KeyId, Kind};
+use super::model::{LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
 use super::suggest::{closest, normalized};
 use super::{PATTERN_SIZE_LIMIT, address};
@@ -91,6 +93,8 @@ struct Draft {
     servers: Vec<ServerAddress>,
     load_balancer: LoadBalancer,
     settings: Settings,
+    /// Where the headers that are set or removed here stand, by key and name in lower case.
+    headers: HashMap<(KeyId, String), Span>,
     /// Whether there are patterns, good ones or bad ones that are reported already.
     has_patterns: bool,
     /// The same for servers.
@@ -100,7 +104,7 @@ struct Draft {
 impl Draft {
     /// What an entry begins with.
     fn inherited(&self) -> Draft {
-        Draft { pattern_spans: Vec::new(), ..self.clone() }
+        Draft { pattern_spans: Vec::new(), headers: HashMap::new(), ..self.clone() }
     }
 
     /// Puts the keys of a section over what is there already.
@@ -154,6 +158,13 @@ impl Draft {
                 self.pattern_spans.clear();
             }
             KeyId::ServerList => self.servers.clear(),
+            KeyId::TrustedProxies => self.settings.heads.trusted_proxies.clear(),
+            KeyId::CookieDomain => self.settings.heads.cookie_domains.clear(),
+            KeyId::CookiePath => self.settings.heads.cookie_paths.clear(),
+            KeyId::SetRequestHeader => self.settings.heads.set_request.clear(),
+            KeyId::RemoveRequestHeader => self.settings.heads.remove_request.clear(),
+            KeyId::SetResponseHeader => self.settings.heads.set_response.clear(),
+            KeyId::RemoveResponseHeader => self.settings.heads.remove_response.clear(),
             _ => {}
         }
     }
@@ -167,6 +178,12 @@ impl Draft {
             return;
         }
         let span = entry.span.at_column(value.column());
+        if let Some((_, name)) = heads::first_variable(text)
+            && !matches!(key.kind, Kind::Field { .. })
+        {
+            problems.add(&span, ErrorKind::RequestVariable { name: name.to_owned() });
+            return;
+        }
         let (kind, settings) = (key.kind, &mut self.settings);
         let is_good = match key.id {
             KeyId::Match => return self.add_patterns(&span, value, problems),
@@ -185,6 +202,24 @@ impl Draft {
             KeyId::PoolSize => store(&mut settings.pool_size, kind.number(text).map(|size| size as usize)),
             KeyId::PoolIdleTimeOut => store(&mut settings.pool_idle_timeout, kind.time_limit(text)),
             KeyId::BufferSize => store(&mut settings.buffer_size, kind.size(text)),
+            KeyId::MaxResponseHeader => store(&mut settings.max_response_header, kind.size(text)),
+            KeyId::HostHeader => store(&mut settings.heads.host, heads::host_header(text)),
+            KeyId::TrustedProxies => return self.add_networks(key, &span, value, problems),
+            KeyId::ForwardedHeaders => store(&mut settings.heads.forwarded, heads::forwarded_headers(text)),
+            KeyId::Via => store(&mut settings.heads.via, heads::via(text)),
+            KeyId::Upgrade => store(&mut settings.upgrade, UpgradePolicy::from_name(text)),
+            KeyId::TunnelTimeOut => store(&mut settings.tunnel_timeout, kind.time_limit(text)),
+            KeyId::StripPrefix => store(&mut settings.heads.strip_prefix, heads::path_prefix(text)),
+            KeyId::AddPrefix => store(&mut settings.heads.add_prefix, heads::path_prefix(text)),
+            KeyId::RewriteLocation => store(&mut settings.heads.rewrite_location, kind.switch(text)),
+            KeyId::CookieDomain => push(&mut settings.heads.cookie_domains, pair(text, heads::domains)),
+            KeyId::CookiePath => push(&mut settings.heads.cookie_paths, pair(text, heads::paths)),
+            KeyId::SetRequestHeader | KeyId::SetResponseHeader => {
+                return self.set_header(key, &span, value, problems);
+            }
+            KeyId::RemoveRequestHeader | KeyId::RemoveResponseHeader => {
+                return self.remove_headers(key, &span, value, problems);
+            }
         };
         if !is_good {
             let (key, value) = (key.name.to_owned(), text.to_owned());
@@ -221,6 +256,78 @@ impl Draft {
                     let text = word.to_owned();
                     problems.add(&span, ErrorKind::BadAddress { text, problem });
                 }
+            }
+        }
+    }
+
+    fn add_networks(&mut self, key: &Key, span: &Span, value: &Value, problems: &mut Problems) {
+        let is_none = |word: &str| word.eq_ignore_ascii_case("none");
+        if value.words().count() == 1 && value.words().all(|(_, word)| is_none(word)) {
+            return;
+        }
+        for (column, word) in value.words() {
+            match heads::networks(word) {
+                Some(networks) => self.settings.heads.trusted_proxies.extend(networks),
+                None => {
+                    let (key_name, value) = (key.name.to_owned(), word.to_owned());
+                    let expected = key.kind.expected();
+                    let kind = ErrorKind::BadValue { key: key_name, value, expected };
+                    problems.add(&span.at_column(column), kind);
+                }
+            }
+        }
+    }
+
+    fn set_header(&mut self, key: &Key, span: &Span, value: &Value, problems: &mut Problems) {
+        let Kind::Field { side } = key.kind else { return };
+        let Some((column, name)) = value.words().next() else { return };
+        let span = span.at_column(column);
+        let text = value.text.trim_matches([' ', '\t']);
+        // A value that begins with another kind of blank is refused as a whole.
+        let rest = text.strip_prefix(name).unwrap_or(text).trim_matches([' ', '\t']);
+        let remove = match side {
+            Side::Request => "RemoveRequestHeader",
+            Side::Response => "RemoveResponseHeader",
+        };
+        let header = heads::header_name(name, side)
+            .and_then(|()| match rest {
+                "" => Err(HeaderError::NoValue { remove, name: name.to_owned() }),
+                text => heads::header_value(text),
+            })
+            .and_then(|value| self.note_header(key.id, name, &span).map(|()| value));
+        match header {
+            Ok(value) => {
+                let header = Header { name: name.to_owned(), value };
+                match side {
+                    Side::Request => self.settings.heads.set_request.push(header),
+                    Side::Response => self.settings.heads.set_response.push(header),
+                }
+            }
+            Err(problem) => add_bad_header(key, name, problem, &span, problems),
+        }
+    }
+
+    fn remove_headers(&mut self, key: &Key, span: &Span, value: &Value, problems: &mut Problems) {
+        let Kind::FieldNames { side } = key.kind else { return };
+        for (column, name) in value.words() {
+            let span = span.at_column(column);
+            match heads::header_name(name, side).and_then(|()| self.note_header(key.id, name, &span)) {
+                Ok(()) => match side {
+                    Side::Request => self.settings.heads.remove_request.push(name.to_owned()),
+                    Side::Response => self.settings.heads.remove_response.push(name.to_owned()),
+                },
+                Err(problem) => add_bad_header(key, name, problem, &span, problems),
+            }
+        }
+    }
+
+    /// Notes where a header is set or removed; twice is once too often.
+    fn note_header(&mut self, key: KeyId, name: &str, span: &Span) -> Result<(), HeaderError> {
+        match self.headers.entry((key, name.to_ascii_lowercase())) {
+            Entry::Occupied(first) => Err(HeaderError::Twice { first: first.get().seen_from(span) }),
+            Entry::Vacant(place) => {
+                place.insert(span.clone());
+                Ok(())
             }
         }
     }
@@ -302,6 +409,25 @@ fn suggested_key(name: &str) -> Option<&'static Key> {
 /// Stores a value that could be read; says whether it could.
 fn store<T>(place: &mut T, value: Option<T>) -> bool {
     value.map(|value| *place = value).is_some()
+}
+
+/// Adds a value that could be read; says whether it could.
+fn push<T>(list: &mut Vec<T>, value: Option<T>) -> bool {
+    value.map(|value| list.push(value)).is_some()
+}
+
+/// What `read` makes of the two words of a text.
+fn pair<T>(text: &str, read: impl Fn(&str, &str) -> Option<T>) -> Option<T> {
+    let mut words = text.split_ascii_whitespace();
+    match (words.next(), words.next(), words.next()) {
+        (Some(from), Some(to), None) => read(from, to),
+        _ => None,
+    }
+}
+
+fn add_bad_header(key: &Key, name: &str, problem: HeaderError, span: &Span, problems: &mut Problems) {
+    let (key, name) = (key.name.to_owned(), name.to_owned());
+    problems.add(span, ErrorKind::BadHeader { key, name, problem });
 }
 
 const DEFAULTS: &str = "PROXY_DEFAULTS";

@@ -7,6 +7,7 @@
 
 mod address;
 mod error;
+mod heads;
 pub mod keys;
 mod lower;
 mod model;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 pub use address::AddressError;
 pub use error::{ConfigError, ConfigErrors, ErrorKind};
-pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings};
+pub use heads::{ForwardedHeaders, Header, HeaderError, Heads, HostHeader, Piece, Side, Via};
+pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 
 use error::{Problems, Span};
 use parse::ReadError;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::heads::Heads;
 use super::suggest::normalized;
 
 /// A whole configuration.
@@ -156,22 +157,26 @@ pub struct Settings {
     pub pool_idle_timeout: Option<Duration>,
     /// Bytes held for one exchange, 1 KiB to 1 MiB.
     pub buffer_size: usize,
-    /// Which protocols a client may switch to.
+    /// Bytes that the head of a response may have, 1 KiB to 256 KiB.
+    pub max_response_header: usize,
+    /// Which protocols a connection may change to.
     pub upgrade: UpgradePolicy,
-    /// How long a tunnel may be silent.
+    /// Longest silence of both sides once it has changed.
     pub tunnel_timeout: Option<Duration>,
+    /// What is changed in heads.
+    pub heads: Heads,
 }
 
-/// Which protocols a client may switch to (`Upgrade`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// Which protocols a client's connection may change to with `Upgrade`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum UpgradePolicy {
-    /// None.
-    Off,
     /// WebSocket alone.
     #[default]
     WebSocket,
     /// All but `h2c`.
     Any,
+    /// None.
+    Off,
 }
 
 impl UpgradePolicy {
@@ -181,6 +186,16 @@ impl UpgradePolicy {
             UpgradePolicy::Off => false,
             UpgradePolicy::WebSocket => protocol.eq_ignore_ascii_case("websocket"),
             UpgradePolicy::Any => !protocol.eq_ignore_ascii_case("h2c"),
+        }
+    }
+
+    /// The policy of that name; letter case makes no difference.
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "websocket" => Some(UpgradePolicy::WebSocket),
+            "any" => Some(UpgradePolicy::Any),
+            "off" => Some(UpgradePolicy::Off),
+            _ => None,
         }
     }
 }
@@ -210,8 +225,10 @@ impl Default for Settings {
             pool_size: 32,
             pool_idle_timeout: Some(Duration::from_secs(4)),
             buffer_size: 16 * 1024,
+            max_response_header: 16 * 1024,
             upgrade: UpgradePolicy::WebSocket,
             tunnel_timeout: Some(Duration::from_secs(300)),
+            heads: Heads::default(),
         }
     }
 }

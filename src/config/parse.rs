@@ -268,7 +268,7 @@ impl Parser<'_> {
     }
 
     /// Replaces `${NAME}` and `${NAME:-default}`. A `$` before anything else is just that:
-    /// many patterns end with it.
+    /// many patterns end with it. What only a request can fill in stays as it is.
     fn expand(&mut self, start: &Span, text: &str) -> Option<Value> {
         let mut value = Value::default();
         let mut is_good = true;
@@ -277,6 +277,11 @@ impl Parser<'_> {
             value.push(&text[done..at], column_in(start, text, done), false);
             let column = column_in(start, text, at);
             let end = text[at..].find('}').map_or(text.len(), |end| at + end + 1);
+            if is_request_variable(&text[at..end]) {
+                value.push(&text[at..end], column, false);
+                done = end;
+                continue;
+            }
             match self.variable(&text[at..end]) {
                 Ok(content) => value.push(&content, column, true),
                 Err(kind) => {
@@ -359,10 +364,19 @@ fn column_in(start: &Span, text: &str, at: usize) -> usize {
     start.column + text[..at].chars().count()
 }
 
+/// Whether a request gives this variable its content.
+fn is_request_variable(text: &str) -> bool {
+    let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|name| REQUEST_VARIABLES.contains(&name))
+}
+
 /// What tells whether two paths are the same file.
 fn identity(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
+
+/// Names that are no environment variables: each request gives them another content.
+pub(super) const REQUEST_VARIABLES: [&str; 3] = ["client_ip", "host", "scheme"];
 
 const BLANKS: [char; 2] = [' ', '\t'];
 

@@ -73,7 +73,8 @@ fn every_key_is_understood() {
         "[PROXY_ENTRY]\n Match x\n ServerList a\n LoadBalancer Least-Connections\n \
          AttemptsCount 5\n OfflineTimeOut 2m\n StatisticsURL /s\n ConnectTimeOut 250ms\n \
          SendTimeOut 1\n HeaderTimeOut 2\n ReadTimeOut 3s\n ClientTimeOut 0\n RetryCount 0\n \
-         KeepAlive off\n PoolSize 7\n PoolIdleTimeOut 0\n BufferSize 1M\n",
+         KeepAlive off\n PoolSize 7\n PoolIdleTimeOut 0\n BufferSize 1M\n MaxResponseHeader 64K\n \
+         Upgrade Any\n TunnelTimeOut 0\n HostHeader app:81\n",
     );
     assert_eq!(config.entries[0].load_balancer, LoadBalancer::LeastConnections);
     assert_eq!(
@@ -92,8 +93,115 @@ fn every_key_is_understood() {
             pool_size: 7,
             pool_idle_timeout: None,
             buffer_size: 1 << 20,
-            ..Settings::default()
+            max_response_header: 64 << 10,
+            upgrade: UpgradePolicy::Any,
+            tunnel_timeout: None,
+            heads: Heads { host: HostHeader::Literal("app:81".to_owned()), ..Heads::default() },
         }
+    );
+}
+
+#[test]
+fn every_key_about_heads_is_understood() {
+    let config = good(
+        "[PROXY_DEFAULTS]\n TrustedProxies private\n SetRequestHeader X-Default d\n CookiePath /d /e\n\
+         [PROXY_ENTRY]\n Match x\n ServerList a\n HostHeader Server\n TrustedProxies 10.0.0.0/8 ::1\n \
+         TrustedProxies 192.0.2.1\n ForwardedHeaders BOTH\n Via proxy-1\n StripPrefix /app/\n AddPrefix /v2\n \
+         RewriteLocation off\n CookieDomain .I.example p.example\n CookieDomain j k\n CookiePath /v2 /\n \
+         SetRequestHeader X-Site \t${scheme}://${host}  \n SetRequestHeader X-Who me and  you\n \
+         RemoveRequestHeader X-A X-B\n RemoveRequestHeader X-C\n SetResponseHeader X-D ${PORT:-81}\n \
+         RemoveResponseHeader Server\n[PROXY_ENTRY]\n Match y\n ServerList a\n TrustedProxies none\n StripPrefix /\n",
+    );
+    let text = |text: &str| Piece::Text(text.to_owned());
+    let header = |name: &str, value: &[Piece]| Header { name: name.to_owned(), value: value.to_vec() };
+    let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    assert_eq!(
+        config.entries[0].settings.heads,
+        Heads {
+            host: HostHeader::Server,
+            trusted_proxies: ["10.0.0.0/8", "::1/128", "192.0.2.1/32"]
+                .map(|net| net.parse().unwrap())
+                .to_vec(),
+            forwarded: ForwardedHeaders::Both,
+            via: Via::Named("proxy-1".to_owned()),
+            strip_prefix: Some("/app".to_owned()),
+            add_prefix: Some("/v2".to_owned()),
+            rewrite_location: false,
+            cookie_domains: vec![pair("i.example", "p.example"), pair("j", "k")],
+            cookie_paths: vec![pair("/v2", "/")],
+            set_request: vec![
+                header("X-Site", &[Piece::Scheme, text("://"), Piece::Host]),
+                header("X-Who", &[text("me and  you")]),
+            ],
+            remove_request: ["X-A", "X-B", "X-C"].map(str::to_owned).to_vec(),
+            set_response: vec![header("X-D", &[text("81")])],
+            remove_response: vec!["Server".to_owned()],
+        }
+    );
+    let inherited = &config.entries[1].settings.heads;
+    assert_eq!((inherited.trusted_proxies.len(), &inherited.strip_prefix), (0, &None));
+    assert_eq!(inherited.set_request, [header("X-Default", &[text("d")])]);
+    assert_eq!(inherited.cookie_paths, [pair("/d", "/e")]);
+}
+
+#[test]
+fn headers_that_cannot_be_changed() {
+    for (line, message) in [
+        (
+            "X-A: b",
+            "SetRequestHeader 'X-A:': not the name of a header; write letters, digits and '-', without a colon, as in X-Frame-Options",
+        ),
+        ("X-A", "SetRequestHeader 'X-A': no value follows the name; write one, or RemoveRequestHeader X-A"),
+        ("X-A ${LINES}", "SetRequestHeader 'X-A': a control character in the value; write printable text"),
+        ("Host a", "SetRequestHeader 'Host': another key decides about it; write HostHeader"),
+        ("via a", "SetRequestHeader 'via': another key decides about it; write Via"),
+        (
+            "Content_Length 5",
+            "SetRequestHeader 'Content_Length': it says where a message ends, which the proxy alone knows; remove this line",
+        ),
+        (
+            "TE trailers",
+            "SetRequestHeader 'TE': it is about one connection and not passed on, the proxy writes its own; remove this line",
+        ),
+        (
+            "Expect x",
+            "SetRequestHeader 'Expect': it is about one connection and not passed on, the proxy writes its own; remove this line",
+        ),
+        ("Date x", "SetRequestHeader 'Date': it is said by whoever made the message; remove this line"),
+        (
+            "Proxy x",
+            "SetRequestHeader 'Proxy': programs would take it for the address of their own proxy; write another name",
+        ),
+    ] {
+        let text = format!("[PROXY_ENTRY]\n Match x\n ServerList a:1\n SetRequestHeader {line}\n");
+        let errors = from_text(Path::new("p.conf"), text.as_bytes(), &|name| {
+            (name == "LINES").then(|| "a\r\nHost: b".to_owned())
+        });
+        let found: Vec<String> = errors.unwrap_err().iter().map(ToString::to_string).collect();
+        assert_eq!(found, [format!("p.conf:4:19: {message}")]);
+    }
+    assert_eq!(
+        messages_for(
+            " RemoveRequestHeader X-A Host x-a\n RemoveResponseHeader Upgrade Via Host Connection\n SetResponseHeader A 1\n SetResponseHeader a 2"
+        ),
+        [
+            "p.conf:4:26: RemoveRequestHeader 'Host': another key decides about it; write HostHeader",
+            "p.conf:4:31: RemoveRequestHeader 'x-a': it stands already at line 4; keep one of the two lines",
+            "p.conf:5:23: RemoveResponseHeader 'Upgrade': another key decides about it; write Upgrade",
+            "p.conf:5:40: RemoveResponseHeader 'Connection': it is about one connection and not passed on, the proxy writes its own; remove this line",
+            "p.conf:7:20: SetResponseHeader 'a': it stands already at line 6; keep one of the two lines",
+        ]
+    );
+}
+
+#[test]
+fn variables_of_a_request_stand_in_headers_alone() {
+    assert_eq!(
+        messages_for(" Via x${host}\n Match a${client_ip} ${scheme:-b}"),
+        [
+            "p.conf:4:6: ${host} is known only when a request comes; it stands in SetRequestHeader and SetResponseHeader alone",
+            "p.conf:5:8: ${client_ip} is known only when a request comes; it stands in SetRequestHeader and SetResponseHeader alone",
+        ]
     );
 }
 
@@ -238,7 +346,7 @@ fn keys_in_the_wrong_place_or_unknown() {
     assert_eq!(
         messages_for("Colour blue"),
         [
-            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryCount, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize"
+            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryCount, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
         ]
     );
     // The missing Match isn't held against an entry that misspells it.
@@ -327,6 +435,40 @@ fn bad_values() {
         (
             "StatisticsURL stats",
             "'stats' is no value for StatisticsURL; write a path that begins with / and has no blank, ? or #, as in /proxy/statistics",
+        ),
+        (
+            "HostHeader http://a",
+            "'http://a' is no value for HostHeader; write client, server, or a host name with or without a port, as in app.example.com:8080",
+        ),
+        (
+            "TrustedProxies 10.0.0.0/33",
+            "'10.0.0.0/33' is no value for TrustedProxies; write none, private, or addresses and networks, as in 10.0.0.0/8 2001:db8::1",
+        ),
+        (
+            "TrustedProxies none private",
+            "'none' is no value for TrustedProxies; write none, private, or addresses and networks, as in 10.0.0.0/8 2001:db8::1",
+        ),
+        ("ForwardedHeaders yes", "'yes' is no value for ForwardedHeaders; write on, off, rfc7239 or both"),
+        (
+            "Via a b",
+            "'a b' is no value for Via; write on, off, or a name of letters, digits and '-', as in proxy-1",
+        ),
+        ("Upgrade h2c", "'h2c' is no value for Upgrade; write websocket, any or off"),
+        (
+            "MaxResponseHeader 512K",
+            "'512K' is no value for MaxResponseHeader; write bytes from 1024 to 262144, or as in 16K, 1M",
+        ),
+        (
+            "StripPrefix app",
+            "'app' is no value for StripPrefix; write a path that begins with / and has no blank, ?, #, ; or empty or dotted segment, as in /app",
+        ),
+        (
+            "CookieDomain a",
+            "'a' is no value for CookieDomain; write two host names, as in internal.example public.example",
+        ),
+        (
+            "CookiePath /a b",
+            "'/a b' is no value for CookiePath; write two paths that begin with /, as in /v2 /app",
         ),
         (
             "LoadBalancer best one",
@@ -548,6 +690,6 @@ fn line() -> impl Strategy<Value = String> {
 fn kinds_say_what_they_expect() {
     for key in KEYS {
         assert!(!key.kind.expected().is_empty());
-        assert_eq!(key.is_repeatable(), matches!(key.kind, Kind::Servers | Kind::Patterns));
+        assert!(!(key.is_repeatable() && matches!(key.kind, Kind::Switch | Kind::Balancer)));
     }
 }

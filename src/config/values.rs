@@ -22,6 +22,23 @@ impl Kind {
             Kind::Size { min, max } => {
                 format!("bytes from {min} to {max}, or as in 16K, 1M")
             }
+            Kind::Host => {
+                "client, server, or a host name with or without a port, as in app.example.com:8080".to_owned()
+            }
+            Kind::Networks => {
+                "none, private, or addresses and networks, as in 10.0.0.0/8 2001:db8::1".to_owned()
+            }
+            Kind::Forwarded => "on, off, rfc7239 or both".to_owned(),
+            Kind::Pseudonym => "on, off, or a name of letters, digits and '-', as in proxy-1".to_owned(),
+            Kind::Upgrade => "websocket, any or off".to_owned(),
+            Kind::PathPrefix => {
+                "a path that begins with / and has no blank, ?, #, ; or empty or dotted segment, as in /app"
+                    .to_owned()
+            }
+            Kind::Domains => "two host names, as in internal.example public.example".to_owned(),
+            Kind::Paths => "two paths that begin with /, as in /v2 /app".to_owned(),
+            Kind::Field { .. } => "the name of a header and its value, as in X-Frame-Options DENY".to_owned(),
+            Kind::FieldNames { .. } => "names of headers, as in X-Powered-By".to_owned(),
         }
     }
 

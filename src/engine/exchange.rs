@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::Fate;
+use super::naming::Naming;
 use super::shared::Route;
 use super::slots::Key;
 use super::tunnel::Ends;
@@ -84,6 +85,8 @@ pub struct Order {
     pub upgrade: Option<Upgrade>,
     /// The client takes trailer fields.
     pub takes_trailers: bool,
+    /// Under which name it goes out.
+    pub naming: Naming,
     /// Repeating it changes nothing.
     pub idempotent: bool,
     /// The client's address as bytes (Source-Hash).

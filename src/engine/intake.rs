@@ -54,7 +54,7 @@ mod tests {
     fn cut_of(text: &str) -> Option<(usize, usize, bool)> {
         let config = "[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n";
         let config = config::from_text(std::path::Path::new("x.conf"), config.as_bytes(), &|_| None).unwrap();
-        let shared = setup::build(&config).unwrap();
+        let shared = setup::build(&config, "monkey").unwrap();
         let mut scratch = shared.match_scratch();
         cut(&shared, &mut scratch, text.as_bytes()).map(|cut| (cut.head, cut.body, cut.has_body))
     }

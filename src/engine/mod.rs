@@ -29,6 +29,7 @@ pub mod exchange;
 pub mod failure;
 pub mod host;
 pub mod intake;
+pub mod naming;
 mod outcome;
 mod pool;
 mod relay;

@@ -13,11 +13,11 @@ use super::setup::milliseconds;
 use super::tunnel::Ends;
 use super::upstream::Use;
 use super::worker::Worker;
+use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
 use crate::http::response::{self, BadResponse, Parsed, SWITCHING_PROTOCOLS};
-use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 /// Interim responses to one request; a backend that sends more is not coming to the point.
 const MAX_INTERIMS: u32 = 64;
@@ -33,9 +33,10 @@ impl Worker {
         if !upstream.readable {
             return Ok(Asked::Wait);
         }
+        let settings = &order.route.settings;
         // Room is left for what came before, so that all of it fits the buffer.
         let limit =
-            order.route.settings.buffer_size.max(MAX_RESPONSE_HEAD).min(self.scratch.len() - CHUNK_END.len());
+            settings.buffer_size.max(settings.max_response_header).min(self.scratch.len() - CHUNK_END.len());
         let begun = head.len();
         let room = limit.saturating_sub(begun);
         if room == 0 {
@@ -73,11 +74,13 @@ impl Worker {
         };
         let Phase::Asking { attempt, head } = phase else { return Ok(Some(Asked::Wait)) };
 
+        let longest = order.route.settings.max_response_header;
+        let authority = self.shared.endpoints[order.route.endpoints[attempt.backend]].authority();
         let mut from = 0;
         let (length, found) = loop {
             let mut room = response::storage();
             match response::parse(&self.scratch[from..filled], &mut room, client.to_head)? {
-                Parsed::Partial if filled - from >= MAX_RESPONSE_HEAD => {
+                Parsed::Partial if filled - from >= longest => {
                     return Err(BadResponse::TooLarge.into());
                 }
                 Parsed::Partial => {
@@ -91,7 +94,7 @@ impl Worker {
                     exchange.head_bytes += text.len();
                     return Ok(Some(Asked::Head(Action::send(key, text))));
                 }
-                Parsed::Complete { length, .. } if length > MAX_RESPONSE_HEAD => {
+                Parsed::Complete { length, .. } if length > longest => {
                     return Err(BadResponse::TooLarge.into());
                 }
                 Parsed::Complete { response, length } if response.is_interim() => {
@@ -126,7 +129,8 @@ impl Worker {
                         date: self.date.text(),
                         trailers: order.takes_trailers && response.body == BodyLength::Chunked,
                     };
-                    forward::response_head(&mut text, &response, &says);
+                    let rewriting = order.rewriting(authority);
+                    forward::response_head(&mut text, &response, &says, rewriting.as_ref());
                     let answer = Answer {
                         status: response.status,
                         body: response.body,

@@ -122,10 +122,11 @@ impl Worker {
         pooled: bool,
         now: Now,
     ) -> bool {
-        let Some(order) = self.exchanges.get(key).and_then(|e| e.order.as_ref()) else { return true };
+        let Some(order) = self.exchanges.get_mut(key).and_then(|e| e.order.as_mut()) else { return true };
         let route = Arc::clone(&order.route);
         let idempotent = order.idempotent;
         let endpoint = route.endpoints[backend];
+        order.address_to(self.shared.endpoints[endpoint].authority());
         let in_flight = route.cluster.begin(backend);
         route.counters[backend].request();
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, idempotent, now) {

@@ -2,6 +2,7 @@
 //! may take its time.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,13 @@ use std::time::Duration;
 use super::endpoint::Endpoint;
 use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers, HealthPolicy};
-use crate::config::{self, Config, ConfigErrors, LoadBalancer, ProxyEntry};
+use crate::config::{
+    self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry, Via,
+};
+use crate::http::cookie::CookieRules;
+use crate::http::prefix::{Prefix, Prefixes};
 use crate::http::router::{BadPatterns, Router};
+use crate::http::rules::{FieldRules, ForwardedFields, HostPolicy, Piece, Rules, SetField};
 use crate::stats::BackendCounters;
 
 /// Why the plugin cannot serve.
@@ -33,17 +39,26 @@ pub fn load(path: &Path) -> Result<Shared, SetupError> {
     for warning in &config.warnings {
         log::warn!("{warning}");
     }
-    Ok(build(&config)?)
+    Ok(build(&config, &pseudonym(path.parent()))?)
 }
 
-/// Builds everything from a configuration.
+/// A name in `Via` that no other installation has, and that a restart does not change.
+fn pseudonym(folder: Option<&Path>) -> String {
+    let mut hasher = DefaultHasher::new();
+    rustix::system::uname().nodename().hash(&mut hasher);
+    folder.hash(&mut hasher);
+    format!("monkey-{:08x}", hasher.finish() >> 32)
+}
+
+/// Builds everything from a configuration. `pseudonym` is our name in `Via`
+/// where the configuration gives no other.
 ///
 /// # Errors
 /// [`BadPatterns`] when all patterns together are too large.
-pub fn build(config: &Config) -> Result<Shared, BadPatterns> {
+pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
     let mut endpoints = Endpoints::default();
     let routes: Vec<Arc<Route>> =
-        config.entries.iter().map(|entry| Arc::new(route(entry, &mut endpoints))).collect();
+        config.entries.iter().map(|entry| Arc::new(route(entry, pseudonym, &mut endpoints))).collect();
     let patterns =
         config.entries.iter().enumerate().flat_map(|(index, entry)| {
             entry.patterns.iter().map(move |pattern| (pattern.text.as_str(), index))
@@ -70,7 +85,7 @@ impl Endpoints {
     }
 }
 
-fn route(entry: &ProxyEntry, endpoints: &mut Endpoints) -> Route {
+fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Route {
     // Backends in the order of their first mention; the list keeps repetitions.
     let mut backends = Vec::new();
     let list: Vec<usize> = entry
@@ -98,6 +113,7 @@ fn route(entry: &ProxyEntry, endpoints: &mut Endpoints) -> Route {
         cluster,
         counters: backends.iter().map(|_| BackendCounters::default()).collect(),
         endpoints: backends,
+        rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
     }
 }
@@ -110,6 +126,54 @@ fn algorithm(name: LoadBalancer) -> Algorithm {
         LoadBalancer::LockingRoundRobin => Algorithm::LockingRoundRobin,
         LoadBalancer::LeastConnections => Algorithm::LeastConnections,
         LoadBalancer::SourceHash => Algorithm::SourceHash,
+    }
+}
+
+fn rules(heads: &Heads, pseudonym: &str) -> Rules {
+    let prefix = |text: &Option<String>| text.as_deref().and_then(Prefix::new);
+    let mut cookies = CookieRules::default();
+    heads.cookie_domains.iter().for_each(|(from, to)| cookies.rename_domain(from, to));
+    heads.cookie_paths.iter().for_each(|(from, to)| cookies.move_path(from, to));
+    Rules {
+        host: match &heads.host {
+            HostHeader::Client => HostPolicy::Client,
+            HostHeader::Server => HostPolicy::Backend,
+            HostHeader::Literal(host) => HostPolicy::Literal(host.as_str().into()),
+        },
+        trusted: heads.trusted_proxies.clone(),
+        forwarded: match heads.forwarded {
+            ForwardedHeaders::On => ForwardedFields::Customary,
+            ForwardedHeaders::Off => ForwardedFields::Off,
+            ForwardedHeaders::Rfc7239 => ForwardedFields::Standard,
+            ForwardedHeaders::Both => ForwardedFields::Both,
+        },
+        via: match &heads.via {
+            Via::On => Some(pseudonym.into()),
+            Via::Off => None,
+            Via::Named(name) => Some(name.as_str().into()),
+        },
+        prefixes: Prefixes { strip: prefix(&heads.strip_prefix), add: prefix(&heads.add_prefix) },
+        location: heads.rewrite_location,
+        cookies,
+        request: field_rules(&heads.remove_request, &heads.set_request),
+        response: field_rules(&heads.remove_response, &heads.set_response),
+    }
+}
+
+fn field_rules(removed: &[String], set: &[Header]) -> FieldRules {
+    let piece = |piece: &config::Piece| match piece {
+        config::Piece::Text(text) => Piece::Text(text.as_str().into()),
+        config::Piece::ClientIp => Piece::ClientIp,
+        config::Piece::Host => Piece::Host,
+        config::Piece::Scheme => Piece::Scheme,
+    };
+    let field = |header: &Header| SetField {
+        name: header.name.as_str().into(),
+        value: header.value.iter().map(piece).collect(),
+    };
+    FieldRules {
+        removed: removed.iter().map(|name| name.as_str().into()).collect(),
+        set: set.iter().map(field).collect(),
     }
 }
 
@@ -129,4 +193,27 @@ fn statistics_pages(routes: &[Arc<Route>]) -> Vec<StatisticsPage> {
 /// A duration in the engine's unit.
 pub(super) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pseudonym_is_that_of_the_installation() {
+        let name = |folder: &str| pseudonym(Some(Path::new(folder)));
+        assert_eq!(name("/etc/monkey"), name("/etc/monkey"));
+        assert_ne!(name("/etc/monkey"), name("/etc/monkey2"));
+        let code = name("/etc/monkey").strip_prefix("monkey-").map(str::len);
+        assert_eq!(code, Some(8));
+    }
+
+    #[test]
+    fn what_asks_for_nothing_rewrites_no_request() {
+        let rules = rules(&Heads::default(), "monkey-1");
+        assert!(rules.prefixes.is_empty() && rules.request.is_empty() && rules.response.is_empty());
+        assert!(rules.cookies.is_empty() && rules.trusted.is_empty() && rules.host == HostPolicy::Client);
+        assert_eq!(rules.via.as_deref(), Some("monkey-1"));
+        assert!(rules.location);
+    }
 }

@@ -7,6 +7,7 @@ use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
 use crate::config::Settings;
 use crate::http::path;
 use crate::http::router::{Router, RouterScratch};
+use crate::http::rules::Rules;
 use crate::stats::BackendCounters;
 
 /// Everything that was configured, ready to serve.
@@ -37,6 +38,8 @@ pub struct Route {
     pub endpoints: Vec<usize>,
     /// The counters of each backend.
     pub counters: Vec<BackendCounters>,
+    /// What it changes in heads.
+    pub rules: Rules,
     /// Its settings.
     pub settings: Settings,
 }

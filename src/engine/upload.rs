@@ -119,6 +119,9 @@ impl Order {
 
     /// Replaces what was sent by the next piece of the body.
     fn refill(&mut self, content: &[u8], in_chunks: bool) {
+        if !self.upload.let_go {
+            self.let_go_of_head();
+        }
         self.request.clear();
         self.upload.let_go = true;
         if in_chunks {

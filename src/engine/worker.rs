@@ -16,6 +16,7 @@ use super::date::Date;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
+use super::naming::Naming;
 use super::pool::Pool;
 use super::shared::{MatchScratch, Route, Shared, Verdict};
 use super::slots::{Key, Slots};
@@ -24,12 +25,12 @@ use super::token::Source;
 use super::upload::{CONTINUE, Upload};
 use super::upstream::{Upstream, Use};
 use super::{Now, resolver, status_page};
+use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::CHUNK_END;
 use crate::http::forward::{self, Answering, Forwarding, Framing, RequestEnd};
 use crate::http::reply::{self, Reply};
 use crate::http::request::{self, Refusal};
-use crate::http::{MAX_RESPONSE_HEAD, Version};
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
@@ -44,8 +45,6 @@ const SPARE_BUFFERS: usize = 32;
 const SPARE_CAPACITY: usize = 64 * 1024;
 /// How long a client may take for an answer that belongs to no route.
 pub(super) const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
-/// Our name in `Via`.
-const PSEUDONYM: &str = "monkey";
 
 /// The engine of one worker thread.
 #[derive(Debug)]
@@ -80,9 +79,10 @@ impl Worker {
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
         // Whatever BufferSize says, a whole response head has room.
-        let largest = shared.routes.iter().map(|route| route.settings.buffer_size).max().unwrap_or(0);
+        let settings = shared.routes.iter().map(|route| &route.settings);
+        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).max().unwrap_or(0);
         // Two bytes more, for the end of a chunk behind what was read.
-        let buffer_size = largest.max(MAX_RESPONSE_HEAD) + CHUNK_END.len();
+        let buffer_size = largest + CHUNK_END.len();
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),
@@ -124,6 +124,9 @@ impl Worker {
             Ok(request) => request,
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
+        if forward::is_loop(&request, &route.rules) {
+            return self.begin_error(parts, 508, "the request has been here before", now);
+        }
         let body = match body_of(&request, parts) {
             Ok(body) => body,
             Err(refusal) => return self.refuse(parts, refusal, now),
@@ -149,12 +152,14 @@ impl Worker {
         let mut text = self.take_buffer();
         let says = Forwarding {
             client: parts.client,
+            source: parts.source,
             secure: parts.secure,
             // The backend is not chosen yet; any of them answers to its own name at most.
             authority: self.shared.endpoints[route.endpoints[0]].authority(),
-            pseudonym: PSEUDONYM,
+            rules: &route.rules,
         };
-        forward::request_head(&mut text, &request, &says);
+        let host_at = forward::request_head(&mut text, &request, &says);
+        let naming = Naming::new(&request, &says, host_at);
         let end = |framing| RequestEnd {
             framing,
             keep_alive: settings.keep_alive,
@@ -191,6 +196,7 @@ impl Worker {
             upload,
             upgrade,
             takes_trailers: request.takes_trailers,
+            naming,
             idempotent: request::is_idempotent(request.method),
             source,
             source_len: u8::try_from(source_len).unwrap_or(0),

@@ -1,24 +1,31 @@
 //! Writes heads for the next hop: built from parsed values, never copied whole.
 
+use std::ops::Range;
+
 use httparse::Header;
 
-use super::Version;
 use super::body::BodyLength;
 use super::fields::{Known, is_nominated, known, poses_as_known};
+use super::forwarded::{self, Seen};
 use super::request::Request;
 use super::response::Response;
+use super::rewrite::Rewriting;
+use super::rules::{HostPolicy, Rules, Variables};
+use super::{Version, via};
 
 /// What the gateway itself says in a forwarded request.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding<'a> {
     /// The client's address as text, IPv6 without brackets.
     pub client: &'a str,
+    /// The same as bytes: 4, 16, or none if it is unknown.
+    pub source: &'a [u8],
     /// The client came over TLS.
     pub secure: bool,
     /// The backend's own authority, for a request without Host.
     pub authority: &'a str,
-    /// Our name in `Via`.
-    pub pseudonym: &'a str,
+    /// What the route asks for.
+    pub rules: &'a Rules,
 }
 
 /// How a request head ends: what concerns this hop alone.
@@ -75,15 +82,37 @@ pub fn request_end(out: &mut Vec<u8>, end: &RequestEnd<'_>) {
     push(out, &[b"\r\n"]);
 }
 
+/// Whether a request has been here before: it would go round in a circle.
+pub fn is_loop(request: &Request<'_, '_>, rules: &Rules) -> bool {
+    rules.via.as_ref().is_some_and(|pseudonym| via::names(request.fields, pseudonym))
+}
+
 /// Appends the request head for a backend to `out`, all but its end
-/// ([`request_end`]).
-pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forwarding<'_>) {
-    push(out, &[request.method.as_bytes(), b" ", request.target.as_bytes(), b" HTTP/1.1\r\n"]);
-    let host = request.host.unwrap_or(says.authority);
-    push(out, &[b"Host: ", host.as_bytes(), b"\r\n"]);
-    let mut via = false;
+/// ([`request_end`]). Gives the place of the value of `Host` in it.
+pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forwarding<'_>) -> Range<usize> {
+    let rules = says.rules;
+    push(out, &[request.method.as_bytes(), b" "]);
+    if rules.prefixes.is_empty() {
+        push(out, &[request.target.as_bytes()]);
+    } else {
+        rules.prefixes.write_target(out, request.target);
+    }
+    push(out, &[b" HTTP/1.1\r\nHost: "]);
+    let host = match &rules.host {
+        HostPolicy::Client => request.host.unwrap_or(says.authority),
+        HostPolicy::Backend => says.authority,
+        HostPolicy::Literal(host) => host,
+    };
+    let host_at = out.len()..out.len() + host.len();
+    push(out, &[host.as_bytes(), b"\r\n"]);
+    let trusted = rules.trusts(says.source);
+    let mut via = rules.via.as_deref();
+    let is_free = rules.request.is_empty();
     for field in request.fields {
         let name = field.name.as_bytes();
+        if !is_free && rules.request.names(name) {
+            continue;
+        }
         match known(name) {
             // Ours to say, or for this hop alone.
             Known::Host
@@ -92,19 +121,22 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
             | Known::Connection
             | Known::HopByHop
             | Known::Expect
-            | Known::Forwarding
             | Known::Proxy => {}
-            Known::Via => {
-                if !via {
-                    via = true;
+            Known::Forwarding => {
+                if forwarded::is_kept(field.name, says, trusted) {
+                    push(out, &[name, b": ", field.value, b"\r\n"]);
+                }
+            }
+            Known::Via if rules.via.is_some() => {
+                if let Some(pseudonym) = via.take() {
                     push(out, &[b"Via: "]);
                     for value in request.fields.iter().filter(|f| known(f.name.as_bytes()) == Known::Via) {
                         push(out, &[value.value, b", "]);
                     }
-                    push(out, &[via_version(request.version), says.pseudonym.as_bytes(), b"\r\n"]);
+                    push(out, &[via_version(request.version), pseudonym.as_bytes(), b"\r\n"]);
                 }
             }
-            Known::Date | Known::Other => {
+            Known::Via | Known::Date | Known::Other => {
                 if !nominated(request.connection.names_fields, request.fields, name) && !poses_as_known(name)
                 {
                     push(out, &[name, b": ", field.value, b"\r\n"]);
@@ -112,14 +144,15 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
             }
         }
     }
-    if !via {
-        push(out, &[b"Via: ", via_version(request.version), says.pseudonym.as_bytes(), b"\r\n"]);
+    if let Some(pseudonym) = via {
+        push(out, &[b"Via: ", via_version(request.version), pseudonym.as_bytes(), b"\r\n"]);
     }
-    push(out, &[b"X-Forwarded-For: ", says.client.as_bytes(), b"\r\n"]);
-    push(out, &[b"X-Forwarded-Proto: ", if says.secure { b"https" } else { b"http" }, b"\r\n"]);
-    if let Some(host) = request.host {
-        push(out, &[b"X-Forwarded-Host: ", host.as_bytes(), b"\r\n"]);
+    forwarded::write(out, request, says, trusted);
+    if !rules.request.set.is_empty() {
+        let Seen { host, secure } = Seen::new(request, says.secure, trusted);
+        rules.request.write(out, &Variables { source: says.source, host, secure });
     }
+    host_at
 }
 
 /// What the client is told besides the backend's own words.
@@ -162,12 +195,21 @@ fn status_line(out: &mut Vec<u8>, response: &Response<'_, '_>) {
     push(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", response.reason.as_bytes(), b"\r\n"]);
 }
 
-/// Appends the head of a backend's response for the client to `out`.
-pub fn response_head(out: &mut Vec<u8>, response: &Response<'_, '_>, says: &Answering<'_>) {
+/// Appends the head of a backend's response for the client to `out`, rewritten
+/// if the route asks for that.
+pub fn response_head(
+    out: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    says: &Answering<'_>,
+    rewriting: Option<&Rewriting<'_>>,
+) {
     status_line(out, response);
     let mut dated = false;
     for field in response.fields {
         let name = field.name.as_bytes();
+        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) {
+            continue;
+        }
         match known(name) {
             Known::ContentLength | Known::TransferEncoding | Known::Connection => {}
             Known::HopByHop if says.trailers && name.eq_ignore_ascii_case(b"trailer") => {
@@ -178,13 +220,20 @@ pub fn response_head(out: &mut Vec<u8>, response: &Response<'_, '_>, says: &Answ
             kind => {
                 if !nominated(response.connection.names_fields, response.fields, name) {
                     dated |= kind == Known::Date;
-                    push(out, &[name, b": ", field.value, b"\r\n"]);
+                    push(out, &[name, b": "]);
+                    match rewriting {
+                        Some(rewriting) => push(out, &[&rewriting.value(field.name, field.value), b"\r\n"]),
+                        None => push(out, &[field.value, b"\r\n"]),
+                    }
                 }
             }
         }
     }
     if !dated {
         push(out, &[b"Date: ", says.date.as_bytes(), b"\r\n"]);
+    }
+    if let Some(rewriting) = rewriting {
+        rewriting.rules.response.write(out, &rewriting.client);
     }
     match (response.body, response.content_length) {
         // What ends with the backend's connection need not end with the client's.
@@ -228,7 +277,9 @@ fn via_version(version: Version) -> &'static [u8] {
     }
 }
 
-fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
+/// Appends these parts.
+#[inline]
+pub(super) fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
     for part in parts {
         out.extend_from_slice(part);
     }
@@ -236,25 +287,51 @@ fn push(out: &mut Vec<u8>, parts: &[&[u8]]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::http::cookie::CookieRules;
+    use crate::http::prefix::{Prefix, Prefixes};
+    use crate::http::rules::{FieldRules, ForwardedFields, Piece, SetField};
     use crate::http::{request, response};
 
     fn forwarded(head: &str, body: Option<u64>) -> String {
+        forwarded_by(&Rules { via: Some("monkey".into()), ..Rules::default() }, head, body)
+    }
+
+    fn forwarded_by(rules: &Rules, head: &str, body: Option<u64>) -> String {
         let mut room = request::storage();
         let request = request::parse(head.as_bytes(), &mut room).unwrap();
-        let says =
-            Forwarding { client: "10.0.0.9", secure: false, authority: "backend:8080", pseudonym: "monkey" };
+        let says = Forwarding {
+            client: "10.0.0.9",
+            source: &[10, 0, 0, 9],
+            secure: false,
+            authority: "backend:8080",
+            rules,
+        };
         let framing = body.map_or(Framing::None, Framing::Length);
         let mut out = Vec::new();
-        request_head(&mut out, &request, &says);
+        let host_at = request_head(&mut out, &request, &says);
         request_end(
             &mut out,
             &RequestEnd { framing, keep_alive: true, upgrade: None, takes_trailers: false },
         );
-        String::from_utf8(out).unwrap()
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!(out.split("\r\nHost: ").nth(1).unwrap().split("\r\n").next(), Some(&out[host_at]));
+        out
     }
 
     fn answered(head: &str, version: Version, keep_alive: bool, to_head: bool) -> String {
+        answered_by(None, head, version, keep_alive, to_head)
+    }
+
+    fn answered_by(
+        rewriting: Option<&Rewriting<'_>>,
+        head: &str,
+        version: Version,
+        keep_alive: bool,
+        to_head: bool,
+    ) -> String {
         let mut room = response::storage();
         let response::Parsed::Complete { response, .. } =
             response::parse(head.as_bytes(), &mut room, to_head).unwrap()
@@ -262,7 +339,12 @@ mod tests {
             panic!("partial")
         };
         let mut out = Vec::new();
-        response_head(&mut out, &response, &Answering { version, keep_alive, date: "D", trailers: false });
+        response_head(
+            &mut out,
+            &response,
+            &Answering { version, keep_alive, date: "D", trailers: false },
+            rewriting,
+        );
         String::from_utf8(out).unwrap()
     }
 
@@ -380,5 +462,119 @@ mod tests {
         assert!(answered(head, Version::Http11, true, false).contains("Content-Length: 7"));
         let head = "HTTP/1.1 204 N\r\nDate: X\r\nContent-Length: 7\r\n\r\n";
         assert!(!answered(head, Version::Http11, true, false).contains("Content-Length"));
+    }
+
+    #[test]
+    fn rules_change_the_name_the_target_and_the_fields() {
+        let set = |name: &str, value: Vec<Piece>| SetField { name: name.into(), value };
+        let rules = Rules {
+            host: HostPolicy::Literal("int.example".into()),
+            prefixes: Prefixes { strip: Prefix::new("/app"), add: Prefix::new("/v2") },
+            request: FieldRules {
+                removed: vec!["Cookie".into()],
+                set: vec![
+                    set("x-a", vec![Piece::ClientIp, Piece::Text(" via ".into()), Piece::Host]),
+                    set("X-Forwarded-Proto", vec![Piece::Text("https".into())]),
+                ],
+            },
+            ..Rules::default()
+        };
+        let head = "GET /app/x?y HTTP/1.1\r\nHost: pub\r\nCookie: c\r\nX-A: lie\r\nVia: 1.0 z\r\nVia: 1.0 y\r\n\
+                    X-A: lie\r\nX-B: b\r\n\r\n";
+        assert_eq!(
+            forwarded_by(&rules, head, None),
+            "GET /v2/x?y HTTP/1.1\r\nHost: int.example\r\nVia: 1.0 z\r\nVia: 1.0 y\r\nX-B: b\r\nX-Forwarded-For: 10.0.0.9\r\n\
+             X-Forwarded-Host: pub\r\nx-a: 10.0.0.9 via pub\r\nX-Forwarded-Proto: https\r\n\r\n"
+        );
+        let rules = Rules { host: HostPolicy::Backend, ..Rules::default() };
+        let out = forwarded_by(&rules, "GET / HTTP/1.1\r\nHost: pub\r\n\r\n", None);
+        assert!(out.starts_with("GET / HTTP/1.1\r\nHost: backend:8080\r\n"), "{out}");
+        assert!(out.contains("X-Forwarded-Host: pub\r\n"), "{out}");
+    }
+
+    #[test]
+    fn rules_change_the_fields_of_answers() {
+        let mut cookies = CookieRules::default();
+        cookies.move_path("/v2", "/app");
+        let rules = Rules {
+            location: true,
+            cookies,
+            response: FieldRules {
+                removed: vec!["Server".into()],
+                set: vec![SetField { name: "X-Frame".into(), value: vec![Piece::Text("DENY".into())] }],
+            },
+            ..Rules::default()
+        };
+        let client = Variables { source: &[], host: Some("pub"), secure: true };
+        let rewriting = Rewriting { rules: &rules, client, sent_host: "pub", backend: "b:1" };
+        let head = "HTTP/1.1 302 F\r\nServer: x\r\nLocation: http://b:1/y\r\nx-frame: ANY\r\nDate: X\r\n\
+                    Set-Cookie: a=1; Path=/v2\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(
+            answered_by(Some(&rewriting), head, Version::Http11, true, false),
+            "HTTP/1.1 302 F\r\nLocation: https://pub/y\r\nDate: X\r\nSet-Cookie: a=1; Path=/app\r\nX-Frame: DENY\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_circle_is_seen_by_our_own_name_alone() {
+        let is_loop = |via: Option<&str>| {
+            let mut room = request::storage();
+            let head = b"GET / HTTP/1.1\r\nHost: h\r\nVia: 1.1 a, 1.1 Monkey-1\r\n\r\n";
+            let request = request::parse(head, &mut room).unwrap();
+            is_loop(&request, &Rules { via: via.map(Into::into), ..Rules::default() })
+        };
+        assert!(is_loop(Some("monkey-1")) && !is_loop(Some("monkey-2")) && !is_loop(None));
+    }
+
+    proptest! {
+        /// What we write is read back as what was meant, whatever the client and the route say.
+        #[test]
+        fn our_own_heads_are_read_back_as_meant(
+            target in "/[a-c/.%2F]{0,8}(\\?[a-z=&]{0,5})?",
+            names in prop::collection::vec(prop::sample::select(&[
+                "X-A", "Cookie", "X-Forwarded-For", "Forwarded", "X-Forwarded-Host", "Via", "X-Real-IP", "Expect",
+                "Keep-Alive", "X_Forwarded_For", "Upgrade", "Proxy",
+            ][..]), 0..8),
+            value in "[ -~]{0,20}",
+            strip in "(/[a-c])?",
+            add in "(/v[0-9])?",
+            trusted in any::<bool>(),
+            forwarded in prop::sample::select(&[
+                ForwardedFields::Off, ForwardedFields::Customary, ForwardedFields::Standard, ForwardedFields::Both,
+            ][..]),
+        ) {
+            let fields: String = names.iter().map(|name| format!("{name}: {value}\r\n")).collect();
+            let head = format!("GET {target} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
+            let mut room = request::storage();
+            prop_assume!(request::parse(head.as_bytes(), &mut room).is_ok());
+            let rules = Rules {
+                via: Some("monkey".into()),
+                trusted: trusted.then(|| "10.0.0.0/8".parse().unwrap()).into_iter().collect(),
+                forwarded,
+                prefixes: Prefixes { strip: Prefix::new(&strip), add: Prefix::new(&add) },
+                ..Rules::default()
+            };
+            let out = forwarded_by(&rules, &head, Some(5));
+            let mut room = request::storage();
+            let again = request::parse(out.as_bytes(), &mut room).unwrap();
+            prop_assert_eq!((again.method, again.host, again.content_length), ("GET", Some("h"), Some(5)));
+            prop_assert!(again.target.starts_with(&add));
+            prop_assert_eq!(again.target.split_once('?').map(|t| t.1), target.split_once('?').map(|t| t.1));
+            let count = |name: &str| again.fields.iter().filter(|f| f.name.eq_ignore_ascii_case(name)).count();
+            let given = |name: &str| names.iter().filter(|n| **n == name).count();
+            prop_assert_eq!(count("via"), 1);
+            prop_assert_eq!((count("cookie"), count("x-a")), (given("Cookie"), given("X-A")));
+            prop_assert_eq!(count("expect") + count("keep-alive") + count("proxy") + count("x_forwarded_for"), 0);
+            let mine = again.fields.iter().filter(|f| f.name == "X-Forwarded-For");
+            if forwarded.customary() {
+                prop_assert!(mine.clone().count() == 1 && mine.clone().all(|f| f.value.ends_with(b"10.0.0.9")));
+            }
+            if !trusted {
+                prop_assert_eq!(count("forwarded"), usize::from(forwarded.standard()));
+                prop_assert_eq!(count("x-forwarded-for"), usize::from(forwarded.customary()));
+                prop_assert_eq!(count("x-real-ip"), 0);
+            }
+        }
     }
 }

@@ -5,24 +5,28 @@
 //! sockets, clocks, configuration, any other module of this crate.
 //!
 //! Read next: [`request`] (what a client asked), [`response`] (what a backend
-//! answered), [`body`] (where the answer ends), [`forward`] (what is sent on).
+//! answered), [`body`] (where the answer ends), [`forward`] (what is sent on),
+//! [`rules`] (what a route changes on the way).
 
 pub mod body;
 pub mod chunked;
+pub mod cookie;
 pub mod fields;
 pub mod forward;
+pub mod forwarded;
 pub mod path;
+pub mod prefix;
 pub mod reply;
 pub mod request;
 pub mod response;
+pub mod rewrite;
 pub mod router;
+pub mod rules;
 pub mod trailers;
+pub mod via;
 
 /// Field lines that one head may hold; more are refused (431 or 502).
 pub const MAX_FIELDS: usize = 256;
-
-/// Bytes that the head of a response may have; a longer one is a 502.
-pub const MAX_RESPONSE_HEAD: usize = 16 * 1024;
 
 /// The protocol version of a message, as far as it changes what we do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -236,7 +236,7 @@ fn target_is_plain(target: &str) -> Result<(), Refusal> {
 }
 
 /// A host with an optional port, as far as a gateway must care (RFC 9112 3.2).
-fn host_value(value: &[u8]) -> Result<&str, Refusal> {
+pub(super) fn host_value(value: &[u8]) -> Result<&str, Refusal> {
     let value = trim(value);
     let ok = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:%[]".contains(b);
     match std::str::from_utf8(value) {
