@@ -148,6 +148,10 @@ impl Tree<'_> {
             root.display()
         );
         for line in self.server_lines {
+            // The first of two lines counts.
+            let key = line.split_whitespace().next().unwrap_or_default().to_owned() + " ";
+            let is_other = |old: &&str| !old.trim_start().starts_with(&key);
+            text = text.lines().filter(is_other).map(|old| old.to_owned() + "\n").collect();
             let _ = writeln!(text, "    {line}");
         }
         text
