@@ -319,6 +319,14 @@ impl Conn {
         format!("HTTP/1.1 {status}\r\nX-Backend: {name}\r\n{fields}\r\n").into_bytes()
     }
 
+    /// Whatever bytes come next, those that were read too far first; none when the peer has left.
+    pub fn piece(&mut self) -> io::Result<Vec<u8>> {
+        if self.buffer.is_empty() {
+            self.fill()?;
+        }
+        Ok(std::mem::take(&mut self.buffer))
+    }
+
     /// Waits until the peer closes or resets; what it still sends is dropped.
     pub fn wait_for_hangup(&mut self) {
         while matches!(self.fill(), Ok(1..)) {
