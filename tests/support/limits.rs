@@ -39,6 +39,7 @@ pub const HOST_LIMITS: &[Limit] = &[
     legacy("F46", "a field without a value, or without a blank behind its colon, is answered with 400"),
     legacy("F50", LOSES),
     legacy("F51", "an empty line before a request is answered with 400"),
+    legacy("S9", LOSES),
     modern("F6", BLANK_HOST),
     modern("F6b", COLON_HOST),
     modern("F7a", KEEPS),
@@ -58,6 +59,7 @@ pub const HOST_LIMITS: &[Limit] = &[
     modern("H8", DROPS),
     modern("H10", "waited on until Timeout, without an answer"),
     modern("H12", CHUNKS_ODD),
+    modern("S9", LOSES),
 ];
 
 const fn legacy(id: &'static str, reason: &'static str) -> Limit {

@@ -12,7 +12,7 @@ fn with_line(line: &str) -> Vec<u8> {
     bytes_of(&format!("{line}\r\n{OK}"))
 }
 
-/// R1 MUST: A status line without a reason, with a long or an 8-bit one, or of HTTP/1.0 is good.
+/// R1 MUST: Odd but good status lines are taken; what is none of HTTP/1 is answered with 502.
 #[test]
 fn r1_odd_but_good_status_lines_are_taken() {
     let long = format!("HTTP/1.1 200 {}", "r".repeat(300));
@@ -32,7 +32,7 @@ fn r1_odd_but_good_status_lines_are_taken() {
     });
 }
 
-/// R1 MUST: What is no status line of HTTP/1 is answered with 502.
+/// R1 MUST: Odd but good status lines are taken; what is none of HTTP/1 is answered with 502.
 #[test]
 fn r1_bad_status_lines_are_a_502() {
     let lines = [
