@@ -21,10 +21,10 @@ use crate::support::{
 };
 
 /// Hosts that are fired at side by side.
-const LANES: usize = 10;
+const LANES: usize = 16;
 
 /// How long to listen for more: what a server wants to say it says at once, or not for seconds.
-const QUIET: Duration = Duration::from_millis(40);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// What backends got, byte by byte.
 #[derive(Default)]
