@@ -25,20 +25,20 @@ pub fn conf_of(a: &Backend) -> Conf {
     Conf::new().default_key("AttemptsCount 0").route("^/app", &[a])
 }
 
-/// Runs a test of rule `id` on every host, over one backend that echoes.
+/// Runs a test of rule `id` on every host, each with a backend of its own that echoes.
 pub fn on_echo(id: &'static str, test: impl Fn(&Probe)) {
     on_vice(id, vice::echo(), test);
 }
 
-/// Runs a test of rule `id` on every host, over one backend of this kind.
+/// Runs a test of rule `id` on every host, each with a backend of its own of this kind.
 pub fn on_vice(id: &'static str, vice: Vice, test: impl Fn(&Probe)) {
     on_conf(id, vice, &[], test);
 }
 
 /// The same with further lines of the entry.
 pub fn on_conf(id: &'static str, vice: Vice, lines: &[&str], test: impl Fn(&Probe)) {
-    let a = Backend::start("a", vice);
     for_each_host(|kind| {
+        let a = Backend::start("a", vice.clone());
         let conf = lines.iter().fold(conf_of(&a), |conf, line| conf.with(line));
         let host = Setup::new(kind, conf).workers(1).start();
         test(&Probe { id, host: &host, a: &a });
