@@ -50,6 +50,12 @@ fn s4_bodies_of_any_method() {
     fire_all("S4", lengths::bodies());
 }
 
+/// S4 MUST: A body on any method, with or without Expect, is never read as a request.
+#[test]
+fn s4_bodies_behind_errors() {
+    fire_all("S4", lengths::bodies_behind_errors());
+}
+
 /// S5 MUST: No malformed chunk smuggles anything.
 #[test]
 fn s5_malformed_chunks() {

@@ -30,7 +30,7 @@ pub const HOST_LIMITS: &[Limit] = &[
     legacy("F6", BLANK_HOST),
     legacy("F6b", COLON_HOST),
     legacy("F16", LOSES),
-    legacy("F17", "an empty body of POST or PUT, and any PATCH, is answered with 400"),
+    legacy("F17", "an empty body of POST or PUT is answered with 400"),
     legacy("F20", CHUNKS_411),
     legacy("F20b", CHUNKS_411),
     legacy("F21", CHUNKS_411),
@@ -59,6 +59,10 @@ pub const HOST_LIMITS: &[Limit] = &[
     modern("H8", DROPS),
     modern("H10", "waited on until Timeout, without an answer"),
     modern("H12", CHUNKS_ODD),
+    modern(
+        "H21",
+        "behind its 413 for too many fields it answers the rest of the head, line by line, with 400",
+    ),
     modern("S9", LOSES),
 ];
 

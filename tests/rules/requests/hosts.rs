@@ -300,19 +300,23 @@ fn h20_nul_in_a_value_is_refused() {
 #[test]
 fn h21_too_many_fields_get_one_answer() {
     on_echo("H21", |p| {
-        let fields: String = (0..60).map(|i| format!("X-Field-{i}: {i}\r\n")).collect();
-        let mut client = p.host.client().with_deadline(LIMIT);
-        client.send(get(&format!("{fields}Connection: close\r\n")));
-        let (answer, end) = client.read_all(LIMIT);
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        if is_limited("H21", p.host.kind) {
-            host_limit("H21", p.host.kind);
-            assert_eq!(p.a.requests(), 0);
-            return;
+        for count in [51, 60, 90, 200] {
+            let fields: String = (0..count).map(|i| format!("X-{i}: v\r\n")).collect();
+            let mut client = p.host.client();
+            let _ =
+                client.try_send(format!("GET /app HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{fields}\r\n"));
+            let (answer, end) = client.read_all(LIMIT);
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            if is_limited("H21", p.host.kind) {
+                host_limit("H21", p.host.kind);
+                assert!(!answer.contains("HTTP/1.1 200") && p.a.requests() == 0, "{answer}");
+                continue;
+            }
+            assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{count} fields: {answer}");
+            assert_ne!(end, End::TimedOut, "{answer}");
+            let last = format!("X-{}", count - 1);
+            assert!(!answer.starts_with("HTTP/1.1 200") || p.a.last_seen().all(&last).len() == 1);
         }
-        assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
-        assert_ne!(end, End::TimedOut, "{answer}");
-        assert!(!answer.starts_with("HTTP/1.1 200") || p.a.last_seen().header("X-Field-59") == Some("59"));
     });
 }
 

@@ -253,6 +253,85 @@ pub fn bodies() -> Vec<Vector> {
     vectors
 }
 
+/// Well-formed requests that a server may answer with an error of its own, or with a file, before it
+/// has read the body: that is a request.
+pub fn bodies_behind_errors() -> Vec<Vector> {
+    let mut vectors = Vec::new();
+    for (name, target, fields) in answered_early() {
+        for method in ["POST", "PUT", "GET", "DELETE", "PATCH", "HEAD", "OPTIONS"] {
+            for tail in TAILS {
+                let body = format!("{SMUGGLED}{tail}");
+                let length = format!("Content-Length: {}\r\n", body.len());
+                let big = "Content-Length: 3000000\r\n".to_owned();
+                for (what, framing, body) in [
+                    ("length", length, body.clone()),
+                    ("a length too large", big, body),
+                    ("chunks", TE.to_owned(), as_a_chunk(tail)),
+                ] {
+                    let text = format!("{method} {target} HTTP/1.1\r\n{fields}{framing}\r\n{body}");
+                    let vector = Vector::hidden(format!("{method}, {name}, by {what} {tail:?}"), text);
+                    vectors.push(if what.contains("large") { vector.hungry() } else { vector });
+                }
+            }
+        }
+    }
+    vectors.extend(too_many_fields());
+    vectors
+}
+
+/// Monkey 1.8 takes 50 fields that it does not know, and answers the rest of the head line by line.
+fn too_many_fields() -> Vec<Vector> {
+    let body = format!("{SMUGGLED}x");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let mut vectors = Vec::new();
+    for count in (48..58).chain([90, 120]) {
+        for line in ["v", "GET /app/SMUGGLEDNNNNN HTTP/1.1"] {
+            let many: String = (0..count).map(|i| format!("X-{i}: {line}\r\n")).collect();
+            let name = |what: &str| format!("{count} fields {line:?} and {what}");
+            let text = request("POST", "1.1", &format!("{length}{many}"), &body);
+            vectors.push(Vector::hidden(name("a length before"), text));
+            let text = request("POST", "1.1", &format!("{many}{length}"), &body);
+            vectors.push(Vector::hidden(name("a length behind"), text));
+            let text = request("POST", "1.1", &format!("{TE}{many}"), &as_a_chunk("x"));
+            vectors.push(Vector::hidden(name("chunks"), text));
+            vectors.push(Vector::open(name("no body"), request("GET", "1.1", &many, SMUGGLED)));
+        }
+    }
+    vectors
+}
+
+/// What makes it answer early: a name, a target, and fields with a Host.
+fn answered_early() -> Vec<(&'static str, String, String)> {
+    let host = "Host: l\r\n".to_owned();
+    let many: String = (0..60).map(|i| format!("X-{i}: v\r\n")).collect();
+    let long = "l".repeat(20_000);
+    let at = |target: &str| target.to_owned();
+    vec![
+        ("a path of ours", at("/app/vNNNNN"), host.clone()),
+        ("no such file", at("/nothing/vNNNNN"), host.clone()),
+        ("a file", at("/page.html"), host.clone()),
+        ("dots in the path", at("/app/../app/vNNNNN"), host.clone()),
+        ("two dots in a name", at("/app/vNNNNN..x"), host.clone()),
+        ("an absolute target", at("http://l/app/vNNNNN"), host.clone()),
+        ("an asterisk", at("*"), host.clone()),
+        ("an IPv6 host", at("/app/vNNNNN"), "Host: [::1]\r\n".into()),
+        ("60 fields", at("/app/vNNNNN"), format!("{host}{many}")),
+        ("60 fields for a file", at("/page.html"), format!("{host}{many}")),
+        ("a long field", at("/app/vNNNNN"), format!("{host}X-L: {long}\r\n")),
+        ("a long target", format!("/app/vNNNNN{long}"), host.clone()),
+        ("an encoded zero", at("/app/vNNNNN%00"), host.clone()),
+        ("an empty field", at("/app/vNNNNN"), format!("{host}X:\r\n")),
+        ("Expect", at("/app/vNNNNN"), format!("{host}Expect: 100-continue\r\n")),
+        ("another Expect", at("/app/vNNNNN"), format!("{host}Expect: wonders\r\n")),
+        ("Range", at("/page.html"), format!("{host}Range: bytes=900-800\r\n")),
+        (
+            "a condition",
+            at("/page.html"),
+            format!("{host}If-Modified-Since: Sun, 06 Nov 2044 08:49:37 GMT\r\n"),
+        ),
+    ]
+}
+
 /// Malformed chunks, and well-formed ones that look odd.
 pub fn chunks() -> Vec<Vector> {
     let zeros = "0".repeat(40) + "3";
