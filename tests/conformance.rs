@@ -212,7 +212,7 @@ const RULES: &[(&str, Level, &str)] = &[
     ("C19", Should, "Round robin is even."),
     ("C20", Must, "One server of three that refuses costs no GET, and is used again once it is back."),
     ("C21", Must, "A pooled connection serves the address that it leads to, and no other."),
-    ("C22", Must, "A server that ends leaves no answer that looks whole and is not."),
+    ("C22", Must, "A server that ends finishes the answers under way; at least none looks whole that is not."),
     ("C25", Must, "300 requests that are given up leave no descriptor behind."),
     ("C26", Should, "An error of the proxy's own is told apart from one of the backend, in the log."),
     ("U1", Must, "The handshake goes through with a fresh Connection, the 101 comes back with its fields."),

@@ -22,6 +22,7 @@ const DROPS: &str = "closed without an answer";
 const KEEPS: &str = "its own 400 leaves the connection open";
 const CHUNKS_4K: &str = "a chunked body above 4 KB is dropped without an answer";
 const CHUNKS_ODD: &str = "chunk extensions and trailers are dropped without an answer";
+const ENDS: &str = "its end is that of the process: answers under way are visibly cut";
 const FIFTY: &str = "a head with more than 50 fields that it does not know by name is answered with 413";
 
 /// All of them.
@@ -40,6 +41,8 @@ pub const HOST_LIMITS: &[Limit] = &[
     legacy("F50", LOSES),
     legacy("F51", "an empty line before a request is answered with 400"),
     legacy("S9", LOSES),
+    legacy("C22", ENDS),
+    modern("C22", ENDS),
     modern("F6", BLANK_HOST),
     modern("F6b", COLON_HOST),
     modern("F7a", KEEPS),

@@ -3,23 +3,25 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Next, assert_bytes, pattern,
-    rules::{LIMIT, Probe, on_vice, post},
+    Backend, Next, Setup, assert_bytes, for_each_host, pattern,
+    rules::{LIMIT, Probe, conf_of, on_vice, post},
     vice::{self, Vice},
 };
 
 /// R45 MUST: An early 413 with close is relayed while the upload is still under way.
 #[test]
 fn r45_an_early_refusal_is_relayed() {
-    on_vice("R45", vice::early_answer(), |p| {
-        for len in [100_000, 900_000] {
+    let a = Backend::start("a", vice::early_answer());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, conf_of(&a)).workers(1).server_line("MaxRequestSize 30000").start();
+        for len in [100_000, 900_000, 5_000_000] {
             let body = pattern(len);
-            let mut client = p.host.client();
+            let mut client = host.client();
             let _ = client.try_send(post(&format!("Content-Length: {len}\r\n"), &body));
             let response = client.read("POST");
-            assert_eq!((response.status, response.text().as_str()), (413, "big"));
+            assert_eq!((response.status, response.text().as_str()), (413, "big"), "{len}");
         }
-        p.host.get("/page.html").expect(200);
+        host.get("/page.html").expect(200);
     });
 }
 
