@@ -29,7 +29,7 @@ fn mirror() -> Backend {
         answer.extend_from_slice(b"hello");
         conn.send(&answer)?;
         loop {
-            let piece = conn.some()?;
+            let piece = conn.piece()?;
             if piece.is_empty() {
                 return Ok(Next::Close);
             }
@@ -133,7 +133,7 @@ fn a_backend_that_ends_first_still_hears_the_client_u5b() {
         let _ = conn.stream.shutdown(Shutdown::Write);
         let mut seen = seen;
         while seen.body.len() < 10 {
-            let piece = conn.some()?;
+            let piece = conn.piece()?;
             if piece.is_empty() {
                 break;
             }

@@ -266,7 +266,7 @@ fn duplex() -> Backend {
         conn.send(&conn.head_with("200 OK", &format!("Content-Length: {length}\r\n")))?;
         let mut left: usize = length.parse().unwrap();
         while left > 0 {
-            let piece = conn.some()?;
+            let piece = conn.piece()?;
             if piece.is_empty() {
                 return Ok(Next::Close);
             }

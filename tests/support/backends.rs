@@ -319,8 +319,8 @@ impl Conn {
         format!("HTTP/1.1 {status}\r\nX-Backend: {name}\r\n{fields}\r\n").into_bytes()
     }
 
-    /// Whatever the peer has sent that was not read yet; waits for some. Empty at its end.
-    pub fn some(&mut self) -> io::Result<Vec<u8>> {
+    /// Whatever bytes come next, those that were read too far first; none when the peer has left.
+    pub fn piece(&mut self) -> io::Result<Vec<u8>> {
         if self.buffer.is_empty() {
             self.fill()?;
         }

@@ -148,10 +148,10 @@ impl Tree<'_> {
             root.display()
         );
         for line in self.server_lines {
-            // The servers take the first line of a key.
-            let key = line.split(' ').next().unwrap_or_default();
-            let others = text.lines().filter(|other| other.split_whitespace().next() != Some(key));
-            text = others.map(|other| format!("{other}\n")).collect();
+            // The first of two lines counts.
+            let key = line.split_whitespace().next().unwrap_or_default().to_owned() + " ";
+            let is_other = |old: &&str| !old.trim_start().starts_with(&key);
+            text = text.lines().filter(is_other).map(|old| old.to_owned() + "\n").collect();
             let _ = writeln!(text, "    {line}");
         }
         text

@@ -17,6 +17,8 @@ pub mod build;
 pub mod client;
 pub mod conf;
 pub mod host;
+pub mod limits;
+pub mod rules;
 pub mod seen;
 pub mod sockets;
 pub mod vice;
