@@ -1,17 +1,14 @@
-//! What a server gets to read of a request that is ours: its head alone. Both
-//! families would read bodies and later requests into a buffer of theirs,
-//! where they have limits, get lost or are misunderstood; so they are given the
-//! head, with what would make them wait for a body masked, and the rest stays
-//! with us.
+//! What a server gets to read of a request that is ours: a head, and nothing
+//! behind it. Both families would read bodies and later requests into a buffer
+//! of theirs, where they have limits, get lost or are misunderstood.
 
 use std::collections::HashMap;
 use std::ffi::c_int;
 
-use crate::engine::intake::{Cut, cut};
+use crate::engine::intake::{Look, look, mask};
 use crate::engine::{MatchScratch, Shared};
 
-/// A request that the server has seen with a masked head or without what
-/// stands behind it.
+/// A request that the server has not seen as it is.
 #[derive(Debug)]
 pub struct Held {
     /// The head as the client sent it.
@@ -42,40 +39,80 @@ pub struct Intake {
 pub enum Outcome {
     /// What reading gave; the server is told the same.
     Plain(c_int),
-    /// A request was cut: so many bytes of it are for the server.
-    Cut(c_int),
+    /// A request is held; so many bytes are for the server.
+    Held(c_int),
+}
+
+/// The server's text of one request: what it has read before, and room for more.
+pub struct Text<'a> {
+    /// All of it.
+    pub bytes: &'a mut [u8],
+    /// How much of it the server has already.
+    pub begun: usize,
 }
 
 impl Intake {
-    /// Reads the beginning of a request into `buffer`. `take` reads from the
-    /// client, `peek` looks without taking; both answer as `recv(2)` does.
+    /// Reads for the server. `take` reads from the client, `peek` looks without
+    /// taking; both answer as `recv(2)` does.
     pub fn read(
         &mut self,
         shared: &Shared,
         fd: c_int,
-        buffer: &mut [u8],
+        text: Text<'_>,
         reading: Reading,
         (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
-        mask: impl Fn(&mut [u8]),
     ) -> Outcome {
-        let here = match reading {
-            Reading::Peeked => peek(buffer),
-            Reading::Taken => take(buffer),
-        };
+        let Text { bytes, begun } = text;
         let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
-        let found = usize::try_from(here).ok().and_then(|here| cut(shared, scratch, &buffer[..here]));
-        match (found, reading) {
-            (None, Reading::Taken) => Outcome::Plain(here),
-            (None, Reading::Peeked) => Outcome::Plain(take(buffer)),
-            (Some(cut), Reading::Taken) => {
-                self.hold(fd, buffer, usize::try_from(here).unwrap_or(0), &cut, mask)
-            }
-            (Some(cut), Reading::Peeked) => {
-                // With nothing but its body, so that later requests stay where they are.
-                let wanted = cut.head + cut.body;
-                match usize::try_from(take(&mut buffer[..wanted])) {
-                    Ok(taken) if taken >= cut.head => self.hold(fd, buffer, taken, &cut, mask),
-                    _ => Outcome::Plain(-1),
+        let mut here = match reading {
+            Reading::Peeked => peek(&mut bytes[begun..]),
+            Reading::Taken => take(&mut bytes[begun..]),
+        };
+        loop {
+            let Ok(n @ 1..) = usize::try_from(here) else {
+                return Outcome::Plain(match reading {
+                    Reading::Peeked => take(&mut bytes[begun..]),
+                    Reading::Taken => here,
+                });
+            };
+            let filled = begun + n;
+            match (look(shared, scratch, &bytes[..filled]), reading) {
+                (Look::Pass, Reading::Taken) => return Outcome::Plain(here),
+                (Look::Pass, Reading::Peeked) => return Outcome::Plain(take(&mut bytes[begun..])),
+                (Look::Skip(_), _) if begun > 0 => return Outcome::Plain(here),
+                (Look::Skip(skip), Reading::Taken) => {
+                    bytes.copy_within(skip..n, 0);
+                    here = count(n - skip);
+                    if here == 0 {
+                        return Outcome::Plain(nothing_yet());
+                    }
+                }
+                (Look::Skip(skip), Reading::Peeked) => {
+                    take(&mut bytes[..skip]);
+                    here = peek(bytes);
+                }
+                (Look::Last { head }, reading) => {
+                    if reading == Reading::Peeked && take(&mut bytes[begun..filled]) != here {
+                        return Outcome::Plain(-1);
+                    }
+                    let held = Held { head: bytes[..head].to_vec(), behind: Vec::new() };
+                    self.held.insert(fd, held);
+                    return Outcome::Held(count(head - begun));
+                }
+                (Look::Hold { head, body, shown }, reading) => {
+                    // With nothing but its body, so that later requests stay where they are.
+                    let end = if reading == Reading::Peeked { head + body } else { filled };
+                    if reading == Reading::Peeked && take(&mut bytes[begun..end]) != count(end - begun) {
+                        return Outcome::Plain(-1);
+                    }
+                    let held = Held { head: bytes[..head].to_vec(), behind: bytes[head..end].to_vec() };
+                    self.held.insert(fd, held);
+                    if begun == 0 && shown.len() <= bytes.len() {
+                        bytes[..shown.len()].copy_from_slice(&shown);
+                        return Outcome::Held(count(shown.len()));
+                    }
+                    mask(&mut bytes[..head]);
+                    return Outcome::Held(count(head - begun));
                 }
             }
         }
@@ -90,22 +127,15 @@ impl Intake {
     pub fn release(&mut self, fd: c_int) -> Option<Held> {
         if self.held.is_empty() { None } else { self.held.remove(&fd) }
     }
+}
 
-    fn hold(
-        &mut self,
-        fd: c_int,
-        buffer: &mut [u8],
-        taken: usize,
-        cut: &Cut,
-        mask: impl Fn(&mut [u8]),
-    ) -> Outcome {
-        let head = &mut buffer[..cut.head];
-        let original = head.to_vec();
-        if cut.has_body {
-            mask(head);
-        }
-        let behind = buffer[cut.head..taken].to_vec();
-        self.held.insert(fd, Held { head: original, behind });
-        Outcome::Cut(c_int::try_from(cut.head).unwrap_or(0))
-    }
+fn count(bytes: usize) -> c_int {
+    c_int::try_from(bytes).unwrap_or(c_int::MAX)
+}
+
+/// What a read without anything to read answers.
+fn nothing_yet() -> c_int {
+    // SAFETY: errno of this thread.
+    unsafe { *libc::__errno_location() = libc::EAGAIN };
+    -1
 }

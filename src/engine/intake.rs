@@ -1,48 +1,66 @@
-//! Where the beginning of what a client sends is cut, so that a host reads the
-//! head of one request and leaves the rest to us. Pure: no sockets.
+//! What becomes of the beginning of a request before a host has read it. A
+//! request of ours is held: the host is shown a head without what it would
+//! stumble over, and the rest stays with us. Pure: no sockets.
 
 use super::shared::{MatchScratch, Shared, Verdict};
 use crate::http::path::decoded_path;
+use crate::http::presented;
 use crate::http::request;
 
-/// How a request of ours is to be cut.
+pub use crate::http::presented::{mask, tolerant_end};
+
+/// What is to be done with the bytes that came so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cut {
-    /// Bytes of its head.
-    pub head: usize,
-    /// Bytes of its body that are here and certainly belong to it.
-    pub body: usize,
-    /// The request has a body, here or to come.
-    pub has_body: bool,
+pub enum Look {
+    /// The host reads them as they are.
+    Pass,
+    /// So many of them are empty lines in front of a request, which nobody needs.
+    Skip(usize),
+    /// A request of ours.
+    Hold {
+        /// Bytes of its head.
+        head: usize,
+        /// Bytes of its body that are here and certainly belong to it.
+        body: usize,
+        /// What the host is shown instead of the head.
+        shown: Vec<u8>,
+    },
+    /// Not ours, and not to be understood in one way only: the host may answer
+    /// these bytes of head as it likes, but nothing behind them is a request.
+    Last {
+        /// Bytes of its head.
+        head: usize,
+    },
 }
 
-/// Looks at `bytes`, the first that came behind an earlier request: `None`
-/// when the host is to read them as they are. That is an ordinary request
-/// without a body and with nothing behind it, one that no route takes, and
-/// whatever is not to be understood.
-pub fn cut(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8]) -> Option<Cut> {
-    let head = request::head_end(bytes)?;
-    let alone = head == bytes.len();
-    // By far the most requests; with a body they are cut when that is here.
-    if alone && matches!(bytes.first(), Some(b'G' | b'H')) {
-        return None;
+/// Looks at `bytes`, the first that came behind an earlier request.
+pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8]) -> Look {
+    let skip = presented::empty_lines(bytes);
+    if skip > 0 {
+        return Look::Skip(skip);
     }
-    if !matches!(shared.admit(&decoded_path(&bytes[..head]), scratch), Verdict::Proxy(_)) {
-        return None;
+    let Some(head) = presented::tolerant_end(bytes) else { return Look::Pass };
+    let text = &bytes[..head];
+    let ordinary = presented::is_ordinary(text);
+    if ordinary && head == bytes.len() {
+        return Look::Pass;
     }
     let mut room = request::storage();
-    let request = request::parse(&bytes[..head], &mut room).ok()?;
-    let length = request.content_length.unwrap_or(0);
-    let has_body = request.chunked || length > 0;
-    if alone && !has_body {
-        return None;
-    }
+    let request = request::parse(text, &mut room);
+    let path = decoded_path(text);
+    let ours = matches!(shared.admit(&path, scratch), Verdict::Proxy(_) | Verdict::Statistics(_));
     let behind = bytes.len() - head;
-    let body = match request.chunked {
-        true => behind,
-        false => usize::try_from(length).unwrap_or(usize::MAX).min(behind),
+    let body = match &request {
+        _ if !ours => return if request.is_ok() { Look::Pass } else { Look::Last { head } },
+        // Refused: whatever stands behind goes with it.
+        Err(_) => behind,
+        Ok(request) if request.chunked => behind,
+        Ok(request) => {
+            let length = usize::try_from(request.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
+            length.min(behind)
+        }
     };
-    Some(Cut { head, body, has_body })
+    Look::Hold { head, body, shown: presented::shown(text, &path) }
 }
 
 #[cfg(test)]
@@ -51,37 +69,56 @@ mod tests {
     use crate::config;
     use crate::engine::setup;
 
-    fn cut_of(text: &str) -> Option<(usize, usize, bool)> {
-        let config = "[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n";
-        let config = config::from_text(std::path::Path::new("x.conf"), config.as_bytes(), &|_| None).unwrap();
+    fn look_at(text: &str) -> Look {
+        let config = b"[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n";
+        let config = config::from_text(std::path::Path::new("x.conf"), config, &|_| None).unwrap();
         let shared = setup::build(&config, "monkey").unwrap();
         let mut scratch = shared.match_scratch();
-        cut(&shared, &mut scratch, text.as_bytes()).map(|cut| (cut.head, cut.body, cut.has_body))
+        look(&shared, &mut scratch, text.as_bytes())
     }
+
+    fn held(text: &str) -> (usize, usize) {
+        match look_at(text) {
+            Look::Hold { head, body, .. } => (head, body),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    const GET: &str = "GET /app HTTP/1.1\r\nHost: h\r\n\r\n";
 
     #[test]
     fn requests_are_cut_from_their_bodies_and_from_each_other_f16_f50() {
-        let get = "GET /app HTTP/1.1\r\nHost: h\r\n\r\n";
-        assert_eq!(cut_of(get), None);
-        assert_eq!(cut_of(&get.repeat(3)), Some((get.len(), 0, false)));
+        assert_eq!(look_at(GET), Look::Pass);
+        assert_eq!(held(&GET.repeat(3)), (GET.len(), 0));
         let post = "POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n";
-        assert_eq!(cut_of(post), Some((post.len(), 0, true)));
-        assert_eq!(cut_of(&format!("{post}abc")), Some((post.len(), 3, true)));
-        assert_eq!(cut_of(&format!("{post}abcde{get}")), Some((post.len(), 5, true)));
+        assert_eq!(held(post), (post.len(), 0));
+        assert_eq!(held(&format!("{post}abc")), (post.len(), 3));
+        assert_eq!(held(&format!("{post}abcde{GET}")), (post.len(), 5));
         let chunked = "POST /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert_eq!(cut_of(&format!("{chunked}0\r\n\r\n")), Some((chunked.len(), 5, true)));
-        assert_eq!(cut_of("POST /app HTTP/1.1\r\nHost: h\r\n\r\n"), None);
+        assert_eq!(held(&format!("{chunked}0\r\n\r\n")), (chunked.len(), 5));
+        assert_eq!(look_at(&format!("\r\n{GET}")), Look::Skip(2));
     }
 
     #[test]
-    fn what_is_not_ours_or_not_understood_is_left_alone() {
+    fn what_is_refused_is_ours_whole_and_of_others_the_last_s3_s7() {
+        for lines in ["Host: h\r\nContent-Length : 5\r\n", "Host: h\r\n x\r\n", "Host: h\r\nnocolon\r\n", ""]
+        {
+            let ours = format!("POST /app HTTP/1.1\r\n{lines}\r\n");
+            assert_eq!(held(&format!("{ours}{GET}")), (ours.len(), GET.len()));
+            let other = format!("POST /other HTTP/1.1\r\n{lines}\r\n");
+            assert_eq!(look_at(&format!("{other}{GET}")), Look::Last { head: other.len() });
+        }
+        assert_eq!(held("GET /app HTTP/1.1\nHost: h\n\n").0, 27);
+    }
+
+    #[test]
+    fn what_is_not_ours_or_not_complete_is_left_alone() {
         for text in [
             "POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc",
-            "POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5, 5\r\n\r\nabc",
             "POST /app HTTP/1.1\r\nHost: h\r\nContent-Len",
             "",
         ] {
-            assert_eq!(cut_of(text), None, "{text:?}");
+            assert_eq!(look_at(text), Look::Pass, "{text:?}");
         }
     }
 }

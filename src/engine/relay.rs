@@ -79,6 +79,7 @@ impl Worker {
         let mut from = 0;
         let (length, found) = loop {
             let mut room = response::storage();
+            response::settle_version(&mut self.scratch[from..filled]);
             match response::parse(&self.scratch[from..filled], &mut room, client.to_head)? {
                 Parsed::Partial if filled - from >= longest => {
                     return Err(BadResponse::TooLarge.into());

@@ -127,6 +127,9 @@ impl Worker {
         if forward::is_loop(&request, &route.rules) {
             return self.begin_error(parts, 508, "the request has been here before", now);
         }
+        if request.max_forwards == Some(0) {
+            return self.begin_last_hop(parts, &request, now);
+        }
         let body = match body_of(&request, parts) {
             Ok(body) => body,
             Err(refusal) => return self.refuse(parts, refusal, now),
@@ -233,6 +236,23 @@ impl Worker {
                 retry_after: None,
             },
         };
+        self.reply(key, &reply, keep, now);
+        key
+    }
+
+    /// An OPTIONS request that must not go further is answered as by the last
+    /// recipient (RFC 9110 7.6.2).
+    fn begin_last_hop(
+        &mut self,
+        parts: &RequestParts<'_>,
+        request: &request::Request<'_, '_>,
+        now: Now,
+    ) -> ClientKey {
+        let client = client(parts, request, ends_at_head(parts, request));
+        let keep = client.keep_alive;
+        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        let body = b"this is the last hop that Max-Forwards allows\n";
+        let reply = Reply { status: 200, content_type: "text/plain", body, retry_after: None };
         self.reply(key, &reply, keep, now);
         key
     }

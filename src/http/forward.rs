@@ -7,7 +7,7 @@ use httparse::Header;
 use super::body::BodyLength;
 use super::fields::{Known, is_nominated, known, poses_as_known};
 use super::forwarded::{self, Seen};
-use super::request::Request;
+use super::request::{Request, is_max_forwards};
 use super::response::Response;
 use super::rewrite::Rewriting;
 use super::rules::{HostPolicy, Rules, Variables};
@@ -135,6 +135,10 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
                     }
                     push(out, &[via_version(request.version), pseudonym.as_bytes(), b"\r\n"]);
                 }
+            }
+            Known::Other if request.max_forwards.is_some() && is_max_forwards(field.name) => {
+                let left = request.max_forwards.unwrap_or_default().saturating_sub(1);
+                number(out, b"Max-Forwards: ", left);
             }
             Known::Via | Known::Date | Known::Other => {
                 if !nominated(request.connection.names_fields, request.fields, name) && !poses_as_known(name)

@@ -16,6 +16,7 @@ pub mod forward;
 pub mod forwarded;
 pub mod path;
 pub mod prefix;
+pub mod presented;
 pub mod reply;
 pub mod request;
 pub mod response;

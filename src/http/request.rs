@@ -43,6 +43,8 @@ pub struct Request<'h, 'a> {
     pub upgrade: Option<&'a str>,
     /// The client takes trailer fields (`TE: trailers`, RFC 9110 6.5.1).
     pub takes_trailers: bool,
+    /// How often an OPTIONS request may still be forwarded (RFC 9110 7.6.2).
+    pub max_forwards: Option<u64>,
 }
 
 /// Why a request is not forwarded. Each closes the client's connection: where
@@ -122,6 +124,7 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
     let mut expects_continue = false;
     let mut upgrade = None;
     let mut takes_trailers = false;
+    let mut max_forwards = None;
     for field in fields {
         match known(field.name.as_bytes()) {
             Known::Host => {
@@ -157,6 +160,13 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
                 let first = upgrade.is_none();
                 upgrade = Some(if first { protocol(field.value) } else { None });
             }
+            Known::Other if method == "OPTIONS" && is_max_forwards(field.name) => {
+                let value = content_length(trim(field.value))
+                    .ok_or(Refusal::Malformed("Max-Forwards is not a number"))?;
+                if max_forwards.replace(value).is_some() {
+                    return Err(Refusal::Malformed("more than one Max-Forwards"));
+                }
+            }
             _ => {}
         }
     }
@@ -182,6 +192,7 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
         expects_continue: expects_continue && modern,
         upgrade: upgrade.flatten().filter(|_| connection.upgrade && modern),
         takes_trailers: takes_trailers && modern,
+        max_forwards,
     })
 }
 
@@ -195,6 +206,12 @@ fn protocol(value: &[u8]) -> Option<&str> {
     let value = trim(value);
     let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(b);
     (!value.is_empty() && value.iter().all(token)).then(|| std::str::from_utf8(value).ok()).flatten()
+}
+
+/// Whether a field is `Max-Forwards`, which means something for OPTIONS alone:
+/// TRACE is not forwarded at all.
+pub(super) fn is_max_forwards(name: &str) -> bool {
+    name.eq_ignore_ascii_case("max-forwards")
 }
 
 /// Every line ends in CR LF, and neither stands anywhere else.
@@ -238,11 +255,22 @@ fn target_is_plain(target: &str) -> Result<(), Refusal> {
 /// A host with an optional port, as far as a gateway must care (RFC 9112 3.2).
 pub(super) fn host_value(value: &[u8]) -> Result<&str, Refusal> {
     let value = trim(value);
-    let ok = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:%[]".contains(b);
-    match std::str::from_utf8(value) {
-        Ok(text) if !text.is_empty() && value.iter().all(ok) => Ok(text),
-        _ => Err(Refusal::Malformed("Host is not a host name")),
-    }
+    let not_a_host = Err(Refusal::Malformed("Host is not a host name"));
+    let Ok(text) = std::str::from_utf8(value) else { return not_a_host };
+    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, port)) => {
+            let ok = address.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
+            (if ok { address } else { "" }, port)
+        }
+        None => {
+            let name = text.split(':').next().unwrap_or_default();
+            let ok = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&b);
+            (if name.bytes().all(ok) { name } else { "" }, &text[name.len()..])
+        }
+    };
+    let port_ok =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
+    if name.is_empty() || !port_ok { not_a_host } else { Ok(text) }
 }
 
 fn refusal(error: httparse::Error) -> Refusal {
@@ -293,6 +321,9 @@ mod tests {
             (b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),                      // F8
             (b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", 400),                               // F9
             (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400),                               // F9
+            (b"GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", 400),                           // F9
+            (b"GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),                              // F9
+            (b"GET / HTTP/1.1\r\nHost: a:b\r\n\r\n", 400),                               // F9
             (b"GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
             (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", 400),
             (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),

@@ -96,6 +96,13 @@ pub const fn storage<'a>() -> Storage<'a> {
     [const { MaybeUninit::uninit() }; MAX_FIELDS]
 }
 
+/// Makes a version above 1.1 into 1.1, as which it is to be read (RFC 9110 2.5).
+pub fn settle_version(bytes: &mut [u8]) {
+    if let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'2'..=b'9', b' ' | b'\r', ..] = bytes {
+        *minor = b'1';
+    }
+}
+
 /// Parses a response head at the start of `bytes`.
 ///
 /// `to_head` tells that it answers a HEAD request, which has no body whatever

@@ -14,21 +14,24 @@ use super::version::Memory;
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading};
+use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
 use crate::abi::socket::{c_text, peek};
+use crate::engine::intake::tolerant_end;
 
 /// What a descriptor is known for.
 #[derive(Clone, Copy)]
 struct Line {
     /// Its session, once a Stage 30 has told.
     session: *const ClientSession,
-    /// Something was read from it.
-    met: bool,
+    /// Bytes that the server has of the first request; while no session is known.
+    begun: usize,
+    /// Where its requests begin is not known until a Stage 30 tells.
+    lost: bool,
     /// Its client sends requests before it has the answers to earlier ones.
     pipelines: bool,
 }
 
-const UNKNOWN: Line = Line { session: std::ptr::null(), met: false, pipelines: false };
+const UNKNOWN: Line = Line { session: std::ptr::null(), begun: 0, lost: false, pipelines: false };
 
 thread_local! {
     static INTAKE: RefCell<Intake> = RefCell::default();
@@ -98,10 +101,9 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int
         // SAFETY: the arguments are the server's own.
         return unsafe { transport(fd, buffer, count) };
     };
-    // SAFETY: the server's buffer has room for `count` bytes. They are only
-    // written to, or read behind a write.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr(), length) };
-    match guard(|| read_for_server(fd, bytes, take)) {
+    // SAFETY: the server's buffer has room for `count` bytes, and in front of
+    // them stands what it has of the request already.
+    match guard(|| unsafe { read_for_server(fd, bytes, length, take) }) {
         Guarded::Done(result) => result,
         Guarded::Panicked => {
             worker::poison();
@@ -111,50 +113,60 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int
     }
 }
 
-fn read_for_server(fd: c_int, buffer: &mut [u8], take: impl Fn(&mut [u8]) -> c_int) -> c_int {
-    let (Some(shared), false) = (SHARED.get(), worker::is_poisoned()) else { return take(buffer) };
+/// # Safety
+/// `buffer` has room for `length` bytes, behind the bytes of the same request
+/// that the server has.
+unsafe fn read_for_server(
+    fd: c_int,
+    buffer: NonNull<u8>,
+    length: usize,
+    take: impl Fn(&mut [u8]) -> c_int,
+) -> c_int {
+    // SAFETY: by the contract of this function. Bytes of it are only written
+    // to, or read behind a write.
+    let plain = || take(unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) });
+    let (Some(shared), false) = (SHARED.get(), worker::is_poisoned()) else { return plain() };
     INTAKE.with_borrow_mut(|intake| {
         if intake.holds(fd) {
-            // A cut request never came to its Stage 30. What follows is its
-            // body, which nobody may take for a request.
+            // A held request never came to its Stage 30. What follows is its
+            // body, or worse, which nobody may take for a request.
             intake.release(fd);
             return 0;
         }
-        let Some((begins, first, pipelines)) = with_line(fd, |line| {
-            let first = !std::mem::replace(&mut line.met, true);
-            // SAFETY: the session lives until Stage 50, which forgets it here.
-            let empty = unsafe { line.session.as_ref() }.map(|session| session.body_length == 0);
-            (empty.unwrap_or(first), first, line.pipelines)
-        }) else {
-            return take(buffer);
-        };
-        if !begins {
-            return take(buffer);
+        let Some(line) = with_line(fd, |line| *line) else { return plain() };
+        if line.lost {
+            return plain();
+        }
+        // SAFETY: the session lives until Stage 50, which forgets it here.
+        let session = unsafe { line.session.as_ref() };
+        let begun = session.map_or(line.begun, |session| session.body_length as usize);
+        // SAFETY: by the contract of this function.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr().sub(begun), begun + length) };
+        if begun > 0 && tolerant_end(&bytes[..begun]).is_some() {
+            // A body that the server collects itself.
+            return plain();
         }
         // To look first costs a system call, so only those pay it of whom
         // nothing is known, or that they send more than one request at once.
-        let looks = PLAIN.get() == Some(&true) && (first || pipelines);
+        let looks = PLAIN.get() == Some(&true) && begun == 0 && (session.is_none() || line.pipelines);
         let reading = if looks { Reading::Peeked } else { Reading::Taken };
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
-        match intake.read(shared, fd, buffer, reading, (peek, take), mask) {
+        match intake.read(shared, fd, Text { bytes, begun }, reading, (peek, &take)) {
             Outcome::Plain(result) => {
-                with_line(fd, |line| line.met = !first || result > 0);
+                if let (None, Ok(n)) = (session, usize::try_from(result)) {
+                    with_line(fd, |line| {
+                        line.begun += n;
+                        line.lost = tolerant_end(&bytes[..line.begun.min(bytes.len())]).is_some();
+                    });
+                }
                 result
             }
-            Outcome::Cut(result) => {
+            Outcome::Held(result) => {
                 with_line(fd, |line| line.pipelines = true);
                 result
             }
         }
     })
-}
-
-/// Makes a method that the server would wait for a body with, or refuse one,
-/// into one that it does not know. It compares beginnings: `PO` is POST too.
-fn mask(head: &mut [u8]) {
-    if let Some(first @ b'P') = head.first_mut() {
-        *first = b'Q';
-    }
 }
 
 /// What was held of the request in its Stage 30; notes its session.
@@ -164,7 +176,7 @@ fn mask(head: &mut [u8]) {
 pub unsafe fn release(session: NonNull<ClientSession>, request: NonNull<SessionRequest>) -> Option<Held> {
     // SAFETY: by the contract of this function.
     let fd = unsafe { session.as_ref() }.socket;
-    with_line(fd, |line| line.session = session.as_ptr());
+    with_line(fd, |line| *line = Line { session: session.as_ptr(), begun: 0, lost: false, ..*line });
     let held = INTAKE.with_borrow_mut(|intake| intake.release(fd))?;
     for method in ["POST", "PUT"] {
         let rest = held.head.strip_prefix(method.as_bytes());

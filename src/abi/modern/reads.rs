@@ -25,7 +25,9 @@ use super::raw::{
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading};
+use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
+use crate::abi::socket::peek;
+use crate::engine::intake::tolerant_end;
 
 /// Bytes of the largest transport record of all versions.
 const TRANSPORT_SIZE: usize = 64;
@@ -194,11 +196,9 @@ unsafe extern "C" fn net_read(plugin: *mut MkPlugin, fd: c_int, buffer: *mut c_v
     let take = |bytes: &mut [u8]| unsafe {
         read(plugin, fd, bytes.as_mut_ptr().cast(), c_int::try_from(bytes.len()).unwrap_or(c_int::MAX))
     };
-    // SAFETY: the server's buffer has room for `count` bytes. They are only
-    // written to, or read behind a write.
-    let bytes = unsafe { std::slice::from_raw_parts_mut(bytes.as_ptr(), length) };
-    // SAFETY: the connection is open.
-    match guard(|| unsafe { read_for_server(conn, fd, bytes, take) }) {
+    // SAFETY: the connection is open, and its session begun; the server's
+    // buffer has room for `count` bytes.
+    match guard(|| unsafe { read_for_server(conn, fd, bytes, length, take) }) {
         Guarded::Done(result) => result,
         Guarded::Panicked => {
             worker::poison();
@@ -209,62 +209,56 @@ unsafe extern "C" fn net_read(plugin: *mut MkPlugin, fd: c_int, buffer: *mut c_v
 }
 
 /// # Safety
-/// The connection is open, and its session begun.
+/// The connection is open, and its session begun. `buffer` has room for `length` bytes.
 unsafe fn read_for_server(
     conn: *mut MkSchedConn,
     fd: c_int,
-    buffer: &mut [u8],
+    buffer: NonNull<u8>,
+    length: usize,
     take: impl Fn(&mut [u8]) -> c_int,
 ) -> c_int {
+    // SAFETY: by the contract of this function. Bytes of it are only written
+    // to, or read behind a write.
+    let plain = || take(unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) });
     let (Some(shared), false, Some(conn)) = (SHARED.get(), worker::is_poisoned(), NonNull::new(conn)) else {
-        return take(buffer);
+        return plain();
     };
     // SAFETY: the session stands behind its connection (`mk_http_session_get`).
     let session = unsafe { &*conn.add(1).cast::<MkHttpSession>().as_ptr() };
     INTAKE.with_borrow_mut(|intake| {
         if intake.holds(fd) {
-            // A cut request never came to its Stage 30. What follows is its
-            // body, which nobody may take for a request.
+            // A held request never came to its Stage 30. What follows is its
+            // body, or worse, which nobody may take for a request.
             intake.release(fd);
             return 0;
         }
-        if session.body_length > 0 {
-            return take(buffer);
+        let begun = session.body_length as usize;
+        let start = session.body.cast::<u8>();
+        if start.wrapping_add(begun) != buffer.as_ptr() {
+            return plain();
+        }
+        // SAFETY: the session's buffer, from its beginning to its end.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(start, begun + length) };
+        if begun > 0 && tolerant_end(&bytes[..begun]).is_some() {
+            // A body that the server collects itself.
+            return plain();
         }
         // To look first costs a system call, so only those pay it of whom
         // nothing is known, or that they send more than one request at once.
         let pipelines = || PIPELINES.with_borrow(|fds| !fds.is_empty() && fds.contains(&fd));
+        let known = || session.counter_connections > 0 && !pipelines();
         // SAFETY: by the contract of this function.
-        let looks = unsafe { is_plain(conn) } && (session.counter_connections == 0 || pipelines());
+        let looks = begun == 0 && unsafe { is_plain(conn) } && !known();
         let reading = if looks { Reading::Peeked } else { Reading::Taken };
-        let peek = |bytes: &mut [u8]| crate::abi::socket::peek(fd, bytes);
-        match intake.read(shared, fd, buffer, reading, (peek, take), mask) {
+        let peek = |bytes: &mut [u8]| peek(fd, bytes);
+        match intake.read(shared, fd, Text { bytes, begun }, reading, (peek, &take)) {
             Outcome::Plain(result) => result,
-            Outcome::Cut(result) => {
+            Outcome::Held(result) => {
                 PIPELINES.with_borrow_mut(|fds| fds.insert(fd));
                 result
             }
         }
     })
-}
-
-/// Hides what the server would wait for a body by, or refuse one: the method
-/// becomes one that it does not know, and so do the two fields.
-fn mask(head: &mut [u8]) {
-    if let Some(first @ b'P') = head.first_mut() {
-        *first = b'Q';
-    }
-    let mut at = 0;
-    while let Some(end) = memchr::memchr(b'\n', &head[at..]) {
-        at += end + 1;
-        let framing = ["content-length", "transfer-encoding"].iter().any(|name| {
-            let line = &head[at..];
-            line.len() > name.len() && line[..name.len()].eq_ignore_ascii_case(name.as_bytes())
-        });
-        if framing {
-            head[at] = b'X';
-        }
-    }
 }
 
 /// What was held of the request in its Stage 30.
