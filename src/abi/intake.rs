@@ -35,12 +35,14 @@ pub struct Intake {
 }
 
 /// What one read came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// What reading gave; the server is told the same.
     Plain(c_int),
     /// A request is held; so many bytes are for the server.
     Held(c_int),
+    /// The connection is over, with these last words.
+    Over(Vec<u8>),
 }
 
 /// The server's text of one request: what it has read before, and room for more.
@@ -90,6 +92,12 @@ impl Intake {
                 (Look::Skip(skip), Reading::Peeked) => {
                     take(&mut bytes[..skip]);
                     here = peek(bytes);
+                }
+                (Look::Refuse(words), reading) => {
+                    if reading == Reading::Peeked {
+                        take(&mut bytes[begun..filled]);
+                    }
+                    return Outcome::Over(words);
                 }
                 (Look::Last { head }, reading) => {
                     if reading == Reading::Peeked && take(&mut bytes[begun..filled]) != here {

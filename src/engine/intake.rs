@@ -3,8 +3,10 @@
 //! stumble over, and the rest stays with us. Pure: no sockets.
 
 use super::shared::{MatchScratch, Shared, Verdict};
+use crate::http::chunked;
 use crate::http::path::decoded_path;
 use crate::http::presented;
+use crate::http::reply;
 use crate::http::request;
 
 pub use crate::http::presented::{mask, tolerant_end};
@@ -25,6 +27,8 @@ pub enum Look {
         /// What the host is shown instead of the head.
         shown: Vec<u8>,
     },
+    /// Nobody's: it does not ask for a path. Answered with this text, and closed.
+    Refuse(Vec<u8>),
     /// Not ours, and not to be understood in one way only: the host may answer
     /// these bytes of head as it likes, but nothing behind them is a request.
     Last {
@@ -51,10 +55,14 @@ pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8]) -> Look {
     let ours = matches!(shared.admit(&path, scratch), Verdict::Proxy(_) | Verdict::Statistics(_));
     let behind = bytes.len() - head;
     let body = match &request {
-        _ if !ours => return if request.is_ok() { Look::Pass } else { Look::Last { head } },
+        Ok(_) if !ours => return Look::Pass,
+        Err(refusal) if !path.starts_with(b"/") => return Look::Refuse(reply::bare(refusal.status())),
+        Err(_) if !ours => return Look::Last { head },
         // Refused: whatever stands behind goes with it.
         Err(_) => behind,
-        Ok(request) if request.chunked => behind,
+        // Nothing behind it is a request if another reader could see its end elsewhere.
+        Ok(request) if request.names_framing() => behind,
+        Ok(request) if request.chunked => chunked::plain_length(&bytes[head..]).unwrap_or(behind),
         Ok(request) => {
             let length = usize::try_from(request.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
             length.min(behind)
@@ -109,6 +117,19 @@ mod tests {
             assert_eq!(look_at(&format!("{other}{GET}")), Look::Last { head: other.len() });
         }
         assert_eq!(held("GET /app HTTP/1.1\nHost: h\n\n").0, 27);
+    }
+
+    #[test]
+    fn what_asks_for_no_path_is_nobodys_f29_f34() {
+        for line in [
+            "GET  /app HTTP/1.1",
+            "GET app HTTP/1.1",
+            "GET",
+            "GET http://h/app HTTP/1.1",
+            "CONNECT h:1 HTTP/1.1",
+        ] {
+            assert!(matches!(look_at(&format!("{line}\r\nHost: h\r\n\r\n")), Look::Refuse(_)), "{line}");
+        }
     }
 
     #[test]

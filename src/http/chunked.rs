@@ -60,6 +60,28 @@ pub struct Chunked {
     trailers: usize,
 }
 
+/// How many bytes of `input` a chunked body takes that ends in there and that
+/// every reader takes alike: sizes without blanks and extensions, no trailers.
+pub fn plain_length(input: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = input.get(at..)?;
+        let digits = rest.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        if !(1..=8).contains(&digits) || !rest[digits..].starts_with(CHUNK_END) {
+            return None;
+        }
+        let size = rest[..digits].iter().fold(0, |size, &digit| size << 4 | usize::from(hex(digit)));
+        at += digits + CHUNK_END.len() + size;
+        if !input.get(at..)?.starts_with(CHUNK_END) {
+            return None;
+        }
+        at += CHUNK_END.len();
+        if size == 0 {
+            return Some(at);
+        }
+    }
+}
+
 /// What the next bytes of the input are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece {
@@ -274,6 +296,23 @@ mod tests {
                     "{text:?} by {step}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_plain_body_is_found() {
+        assert_eq!(plain_length(b"5\r\nhello\r\n0\r\n\r\nGET /"), Some(15));
+        assert_eq!(plain_length(b"0\r\n\r\n"), Some(5));
+        for other in [
+            "5\r\nhello\r\n0\r\n",
+            "0\r\nX: y\r\n\r\n",
+            "0;x\r\n\r\n",
+            "0 \r\n\r\n",
+            "zz\r\n",
+            "",
+            "ffffffff\r\n",
+        ] {
+            assert_eq!(plain_length(other.as_bytes()), None, "{other:?}");
         }
     }
 

@@ -61,6 +61,12 @@ pub fn last_resort(date: &str) -> Vec<u8> {
     out
 }
 
+/// A status and nothing else, for a client of whose request nothing is certain.
+pub fn bare(status: u16) -> Vec<u8> {
+    let reason = reason(status);
+    format!("HTTP/1.1 {status} {reason}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").into_bytes()
+}
+
 /// The reason phrase of a status that we send ourselves.
 pub fn reason(status: u16) -> &'static str {
     match status {

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 use memchr::{memchr2_iter, memmem};
 
-use super::fields::{ConnectionOptions, Known, content_length, elements, known, trim};
+use super::fields::{ConnectionOptions, Known, content_length, elements, is_nominated, known, trim};
 use super::{MAX_FIELDS, Version};
 
 /// Room for the field lines of one head, on the caller's stack.
@@ -194,6 +194,15 @@ pub fn parse<'h, 'a>(head: &'a [u8], storage: &'h mut Storage<'a>) -> Result<Req
         takes_trailers: takes_trailers && modern,
         max_forwards,
     })
+}
+
+impl Request<'_, '_> {
+    /// Whether `Connection` names a field that frames the body, which some
+    /// readers would drop for that.
+    pub fn names_framing(&self) -> bool {
+        let named = |name: &str| is_nominated(self.fields, name.as_bytes());
+        self.connection.names_fields && (named("content-length") || named("transfer-encoding"))
+    }
 }
 
 /// Whether repeating a request of this method changes nothing (RFC 9110 9.2.2).

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_void};
+use std::io::IoSlice;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -15,7 +16,7 @@ use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
 use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
-use crate::abi::socket::{c_text, peek};
+use crate::abi::socket::{self, c_text, peek};
 use crate::engine::intake::tolerant_end;
 
 /// What a descriptor is known for.
@@ -160,6 +161,12 @@ unsafe fn read_for_server(
                     });
                 }
                 result
+            }
+            Outcome::Over(words) => {
+                if PLAIN.get() == Some(&true) {
+                    let _ = socket::send(fd, &[IoSlice::new(&words)]);
+                }
+                0
             }
             Outcome::Held(result) => {
                 with_line(fd, |line| line.pipelines = true);

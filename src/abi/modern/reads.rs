@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
+use std::io::IoSlice;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -26,7 +27,7 @@ use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
 use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
-use crate::abi::socket::peek;
+use crate::abi::socket::{self, peek};
 use crate::engine::intake::tolerant_end;
 
 /// Bytes of the largest transport record of all versions.
@@ -253,6 +254,13 @@ unsafe fn read_for_server(
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
         match intake.read(shared, fd, Text { bytes, begun }, reading, (peek, &take)) {
             Outcome::Plain(result) => result,
+            Outcome::Over(words) => {
+                // SAFETY: by the contract of this function.
+                if unsafe { is_plain(conn) } {
+                    let _ = socket::send(fd, &[IoSlice::new(&words)]);
+                }
+                0
+            }
             Outcome::Held(result) => {
                 PIPELINES.with_borrow_mut(|fds| fds.insert(fd));
                 result

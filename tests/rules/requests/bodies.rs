@@ -252,36 +252,21 @@ fn f23c_a_100_is_not_the_answer() {
     });
 }
 
-/// F52 MUST: 20 MB arrive whole, or are refused with 413 before all of it was sent.
+/// F52 MUST: 20 MB arrive whole, whatever the server's own limit.
 #[test]
-fn f52_a_large_upload_arrives_or_is_refused_early() {
+fn f52_a_large_upload_arrives_whole() {
     let a = Backend::start("a", vice::answering(|conn, seen| conn.answer(seen, b"got it")));
     for_each_host(|kind| {
         let body = pattern(20_000_000);
         let bytes = post(&format!("Content-Length: {}\r\n", body.len()), &body);
-        let host = Setup::new(kind, conf_of(&a)).workers(1).server_line("MaxRequestSize 30000").start();
-        let before = a.requests();
-        Probe { id: "F52", host: &host, a: &a }.forwarded(&bytes);
-        assert_eq!(a.requests(), before + 1);
-        assert_bytes(&a.last_seen().body, &body);
-        drop(host);
-        let host = Setup::new(kind, conf_of(&a)).workers(1).start();
-        refused_early(&mut host.client().with_deadline(LIMIT), &bytes);
-        assert_eq!(a.requests(), before + 1);
-    });
-}
-
-/// Sends the first two megabytes, twice the limit, and waits for the verdict.
-fn refused_early(client: &mut Client, bytes: &[u8]) {
-    let _ = client.try_send(&bytes[..2_000_000]);
-    match client.try_read("POST") {
-        Ok(response) => {
-            assert_eq!(response.status, 413, "{response:?}");
-            assert!(client.closed_within(LIMIT), "left open");
+        for limit in ["MaxRequestSize 30000", "MaxRequestSize 32"] {
+            let host = Setup::new(kind, conf_of(&a)).workers(1).server_line(limit).start();
+            let before = a.requests();
+            Probe { id: "F52", host: &host, a: &a }.forwarded(&bytes);
+            assert_eq!(a.requests(), before + 1);
+            assert_bytes(&a.last_seen().body, &body);
         }
-        // A close with unread bytes is a reset, which may overtake the answer.
-        Err(none) => assert_eq!(none.end, End::Reset, "{none:?}"),
-    }
+    });
 }
 
 /// F52b SHOULD: A slow upload holds no connection of a backend.
