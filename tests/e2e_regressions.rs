@@ -141,3 +141,20 @@ fn fields_got_around_the_rules_f4_f12_f44() {
         );
     });
 }
+
+/// Monkey 1.8 passes over an empty line in front of a request, and so does our parser, but the
+/// path was looked for in that line: no pattern matched.
+#[test]
+fn an_empty_line_in_front_of_a_request_hid_its_path() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = Setup::new(kind, Conf::new().route("^/app", &[&a])).start();
+        let mut client = host.client();
+        client.send("\r\nGET /app/%41 HTTP/1.1\r\nHost: h\r\n\r\n");
+        if kind.is_modern() {
+            assert_eq!(client.read("GET").expect(200).text(), "GET /app/%41\n");
+        } else {
+            client.read("GET").expect(400); // by the host itself
+        }
+    });
+}

@@ -118,9 +118,10 @@ pub(super) fn is_host_name(name: &str) -> bool {
         })
 }
 
+/// What to write in place of a URL: its address, if that is one.
 fn without_path(text: &str) -> String {
     match text.split('/').next() {
-        Some(address) if !address.is_empty() => format!("'{address}'"),
+        Some(address) if parse(address).is_ok() => format!("'{address}'"),
         _ => "name:port".to_owned(),
     }
 }
@@ -179,6 +180,11 @@ mod tests {
             ("weight=3", "a server has no options; write it twice to double its weight"),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
+        }
+        for text in ["http://\u{1b}]0;x\u{7}/", "a\u{85}/b", "http://a:80:90/", "http://a:0", "http://[::1/"]
+        {
+            let message = parse(text).unwrap_err().to_string();
+            assert!(message.ends_with("write name:port"), "{text:?}: {message}");
         }
         for text in ["a:", "a:0", "a:65536", "a:http", "a:+80", "a:-1", "[::1]:0", "a:99999999999"] {
             assert_eq!(parse(text), Err(AddressError::Port), "{text}");

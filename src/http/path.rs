@@ -6,7 +6,9 @@ use std::borrow::Cow;
 /// there is none. An escape that encodes nothing stays as it is: such a request
 /// is refused later on.
 pub fn decoded_path(head: &[u8]) -> Cow<'_, [u8]> {
-    let line = head.split(|&b| b == b'\r').next().unwrap_or_default();
+    // The parser skips empty lines in front, and so must we (RFC 9112 2.2).
+    let mut lines = head.split(|b| b"\r\n".contains(b));
+    let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
     let target = line.split(|&b| b == b' ').nth(1).unwrap_or_default();
     let path = target.split(|&b| b == b'?').next().unwrap_or_default();
     if !path.contains(&b'%') {
@@ -78,8 +80,17 @@ mod tests {
             ("GET /a%2Fb%20c%41 HTTP/1.1\r\n\r\n", "/a/b cA"),
             ("GET /a%zz%4 HTTP/1.1\r\n\r\n", "/a%zz%4"),
             ("GET", ""),
+            ("\r\n", ""),
+            ("", ""),
         ] {
             assert_eq!(decoded_path(line.as_bytes()).as_ref(), expected.as_bytes(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_empty_line_in_front_is_skipped_as_the_parser_does() {
+        for head in ["\r\nGET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", "\nGET /a HTTP/1.1\r\n\r\n"] {
+            assert_eq!(decoded_path(head.as_bytes()).as_ref(), b"/a", "{head:?}");
         }
     }
 

@@ -239,7 +239,8 @@ fn line_ends(head: &[u8]) -> Result<(), Refusal> {
     }
 }
 
-/// Origin form, without a fragment, an encoded NUL or anything that is not ASCII text.
+/// Origin form, without a fragment or an encoded NUL. (That it is text without blanks and
+/// control characters is sure already; letters beyond ASCII pass as they came.)
 fn target_is_plain(target: &str) -> Result<(), Refusal> {
     let bytes = target.as_bytes();
     if bytes.first() != Some(&b'/') {

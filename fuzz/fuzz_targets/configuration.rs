@@ -1,0 +1,9 @@
+//! See `properties::CONFIGURATION`.
+#![no_main]
+
+#[path = "../../tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    (properties::CONFIGURATION.1)(input);
+});

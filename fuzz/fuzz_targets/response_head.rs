@@ -1,0 +1,9 @@
+//! See `properties::RESPONSE_HEAD`.
+#![no_main]
+
+#[path = "../../tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    (properties::RESPONSE_HEAD.1)(input);
+});
