@@ -126,7 +126,7 @@ const RULES: &[(&str, Level, &str)] = &[
     ("F49", Must, "An HTTP/1.0 client gets no chunks, and a close unless keep-alive was asked and granted."),
     ("F50", Must, "Five requests at once are answered in order, each by a request of its own."),
     ("F51", Should, "One empty line before a request is skipped."),
-    ("F52", Must, "20 MB arrive whole, or are refused with 413 before all of it was sent."),
+    ("F52", Must, "20 MB arrive whole, whatever the server's own limit."),
     ("F52b", Should, "A slow upload holds no connection of a backend."),
     ("F54", Must, "A length that is no plain decimal number is refused."),
     ("R1", Must, "Odd but good status lines are taken; what is none of HTTP/1 is answered with 502."),

@@ -2,6 +2,7 @@
 
 use monkey_proxy_reverse::http::forward::{self, Forwarding, Framing, RequestEnd};
 use monkey_proxy_reverse::http::request::{self, Request};
+use monkey_proxy_reverse::http::rules::Rules;
 use monkey_proxy_reverse::http::{MAX_FIELDS, Version, path};
 
 use super::naive::{Head, assert_same, elements, is, is_one_of, shown, takes_away};
@@ -24,12 +25,14 @@ pub fn check(input: &[u8]) -> bool {
     agrees_with_what_was_sent(&request, &sent);
     agrees_with_what_was_sent(&request, &Head::read(without_empty_lines(head)));
     path_is_harmless(head, &request);
+    let rules = Rules { via: Some(PSEUDONYM.into()), ..Rules::default() };
     for (secure, end) in ends(&request) {
         let says = Forwarding {
             client: if secure { "2001:db8::9" } else { "10.0.0.9" },
             secure,
+            source: &[],
             authority: "backend:8080",
-            pseudonym: "monkey",
+            rules: &rules,
         };
         let mut out = Vec::new();
         forward::request_head(&mut out, &request, &says);
@@ -39,6 +42,9 @@ pub fn check(input: &[u8]) -> bool {
     }
     true
 }
+
+/// Our name in `Via`.
+const PSEUDONYM: &str = "monkey";
 
 /// The ways in which the engine may end this head, each with whether the client came over TLS.
 fn ends<'a>(request: &Request<'_, 'a>) -> Vec<(bool, RequestEnd<'a>)> {
@@ -214,14 +220,17 @@ fn has_only_what_may_go_on(
     let via = text(out.all("via"));
     let mut chain = text(sent.all("via"));
     let version = if request.version == Version::Http11 { "1.1" } else { "1.0" };
-    chain.push(format!("{version} {}", says.pseudonym));
+    chain.push(format!("{version} {PSEUDONYM}"));
     assert_eq!(via, [chain.join(", ")]);
 
     let nominated = sent.nominated();
     let is_nominated = |name: &[u8]| takes_away(&nominated, name);
     let of_clients = |head: &Head<'_>| {
         let fields = head.fields.iter();
+        // Max-Forwards of OPTIONS is counted down.
+        let counted = |name: &[u8]| request.max_forwards.is_some() && is_one_of(name, &["max-forwards"]);
         let fields = fields.filter(|(name, _)| !is_special(&hyphened(name)) && !is_nominated(name));
+        let fields = fields.filter(|(name, _)| !counted(name));
         fields.map(|(name, value)| (shown(name), shown(value))).collect::<Vec<_>>()
     };
     for (name, _) in &out.fields {

@@ -113,7 +113,7 @@ fn is_told_to_clients(response: &Response<'_, '_>, sent: &Head<'_>, to_head: boo
         let keep_alive = wants && !(by_close && version == Version::Http10);
         let says = Answering { version, keep_alive, date: DATE, trailers };
         let mut out = Vec::new();
-        forward::response_head(&mut out, response, &says);
+        forward::response_head(&mut out, response, &says, None);
         let told = Head::read(&out);
         is_the_same_response(&out, response, &says, to_head);
         has_only_what_may_go_on(&told, sent, &says);
