@@ -364,6 +364,8 @@ fn a_request_that_is_cut_but_never_served_takes_its_connection_along() {
         // The server refuses the path before it asks any plugin.
         client.send("POST /app/a/../b HTTP/1.1\r\nHost: h\r\nContent-Length: 39\r\n\r\n");
         client.send("GET /app/inner HTTP/1.1\r\nHost: h\r\n\r\n\r\n");
+        // Nothing on this connection is a request any more.
+        let _ = client.try_send(get("/app/behind"));
         let (answer, end) = client.read_all(LIMIT);
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(!answer.contains(" 200 "), "{answer}");

@@ -17,6 +17,10 @@ pub struct Held {
     pub behind: Vec<u8>,
 }
 
+/// Bytes of a head that are kept until it is complete; of a longer one the
+/// server gets what there is.
+const LONGEST_PARTIAL: usize = 8 * 1024;
+
 /// How the bytes of a client are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -31,6 +35,8 @@ pub enum Reading {
 #[derive(Default)]
 pub struct Intake {
     held: HashMap<c_int, Held>,
+    /// Beginnings of heads that the server was not shown yet.
+    partial: HashMap<c_int, Vec<u8>>,
     scratch: Option<MatchScratch>,
 }
 
@@ -65,70 +71,99 @@ impl Intake {
         (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
     ) -> Outcome {
         let Text { bytes, begun } = text;
-        let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
-        let mut here = match reading {
-            Reading::Peeked => peek(&mut bytes[begun..]),
-            Reading::Taken => take(&mut bytes[begun..]),
+        // What the server was not shown yet goes first.
+        let kept = if self.partial.is_empty() { None } else { self.partial.remove(&fd) };
+        let kept = kept.filter(|kept| begun == 0 && kept.len() < bytes.len()).unwrap_or_default();
+        bytes[..kept.len()].copy_from_slice(&kept);
+        let (from, reading) = if kept.is_empty() { (begun, reading) } else { (kept.len(), Reading::Taken) };
+        let here = match reading {
+            Reading::Peeked => peek(&mut bytes[from..]),
+            Reading::Taken => take(&mut bytes[from..]),
         };
-        loop {
-            let Ok(n @ 1..) = usize::try_from(here) else {
-                return Outcome::Plain(match reading {
-                    Reading::Peeked => take(&mut bytes[begun..]),
-                    Reading::Taken => here,
-                });
-            };
-            let filled = begun + n;
-            match (look(shared, scratch, &bytes[..filled]), reading) {
-                (Look::Pass, Reading::Taken) => return Outcome::Plain(here),
-                (Look::Pass, Reading::Peeked) => return Outcome::Plain(take(&mut bytes[begun..])),
-                (Look::Skip(_), _) if begun > 0 => return Outcome::Plain(here),
-                (Look::Skip(skip), Reading::Taken) => {
-                    bytes.copy_within(skip..n, 0);
-                    here = count(n - skip);
-                    if here == 0 {
-                        return Outcome::Plain(nothing_yet());
-                    }
-                }
-                (Look::Skip(skip), Reading::Peeked) => {
-                    take(&mut bytes[..skip]);
-                    here = peek(bytes);
-                }
-                (Look::Refuse(words), reading) => {
-                    if reading == Reading::Peeked {
-                        take(&mut bytes[begun..filled]);
-                    }
-                    return Outcome::Over(words);
-                }
-                (Look::Last { head }, reading) => {
-                    if reading == Reading::Peeked && take(&mut bytes[begun..filled]) != here {
-                        return Outcome::Plain(-1);
-                    }
-                    let held = Held { head: bytes[..head].to_vec(), behind: Vec::new() };
-                    self.held.insert(fd, held);
-                    return Outcome::Held(count(head - begun));
-                }
-                (Look::Hold { head, body, shown }, reading) => {
-                    // With nothing but its body, so that later requests stay where they are.
-                    let end = if reading == Reading::Peeked { head + body } else { filled };
-                    if reading == Reading::Peeked && take(&mut bytes[begun..end]) != count(end - begun) {
-                        return Outcome::Plain(-1);
-                    }
-                    let held = Held { head: bytes[..head].to_vec(), behind: bytes[head..end].to_vec() };
-                    self.held.insert(fd, held);
-                    if begun == 0 && shown.len() <= bytes.len() {
-                        bytes[..shown.len()].copy_from_slice(&shown);
-                        return Outcome::Held(count(shown.len()));
-                    }
-                    mask(&mut bytes[..head]);
-                    return Outcome::Held(count(head - begun));
-                }
+        let Ok(n @ 1..) = usize::try_from(here) else {
+            if !kept.is_empty() {
+                self.partial.insert(fd, kept);
             }
+            return Outcome::Plain(match reading {
+                Reading::Peeked => take(&mut bytes[from..]),
+                Reading::Taken => here,
+            });
+        };
+        let mut filled = from + n;
+        let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
+        loop {
+            let found = look(shared, scratch, &bytes[..filled]);
+            if let Look::Skip(skip) = found
+                && begun == 0
+            {
+                if reading == Reading::Peeked {
+                    take(&mut bytes[..skip]);
+                    bytes.copy_within(skip..filled, 0);
+                } else {
+                    bytes.copy_within(skip..filled, 0);
+                }
+                filled -= skip;
+                if filled == 0 {
+                    return Outcome::Plain(nothing_yet());
+                }
+                continue;
+            }
+            let wanted = match &found {
+                Look::Hold { head, body, .. } if reading == Reading::Peeked => head + body,
+                _ => filled,
+            };
+            // With nothing of later requests, which stay where they are.
+            if reading == Reading::Peeked && take(&mut bytes[from..wanted]) != count(wanted - from) {
+                return Outcome::Plain(-1);
+            }
+            return self.decide(fd, Text { bytes, begun }, found, wanted);
+        }
+    }
+
+    /// What the server gets of `filled` bytes.
+    fn decide(&mut self, fd: c_int, text: Text<'_>, found: Look, filled: usize) -> Outcome {
+        let Text { bytes, begun } = text;
+        match found {
+            // Servers go by the beginning of a head before they have its end.
+            Look::Incomplete if begun == 0 && filled < bytes.len().min(LONGEST_PARTIAL) => {
+                self.partial.insert(fd, bytes[..filled].to_vec());
+                Outcome::Plain(nothing_yet())
+            }
+            Look::Incomplete | Look::Pass | Look::Skip(_) => Outcome::Plain(count(filled - begun)),
+            Look::Refuse(words) => Outcome::Over(words),
+            Look::Last { head } => {
+                self.held.insert(fd, Held { head: bytes[..head].to_vec(), behind: Vec::new() });
+                Outcome::Held(count(head - begun))
+            }
+            Look::Hold { head, shown, .. } => {
+                let held = Held { head: bytes[..head].to_vec(), behind: bytes[head..filled].to_vec() };
+                self.held.insert(fd, held);
+                if begun == 0 && shown.len() <= bytes.len() {
+                    bytes[..shown.len()].copy_from_slice(&shown);
+                    return Outcome::Held(count(shown.len()));
+                }
+                mask(&mut bytes[..head]);
+                Outcome::Held(count(head - begun))
+            }
+        }
+    }
+
+    /// The client is gone.
+    pub fn forget(&mut self, fd: c_int) {
+        self.release(fd);
+        if !self.partial.is_empty() {
+            self.partial.remove(&fd);
         }
     }
 
     /// Whether a request of this client waits for its Stage 30.
     pub fn holds(&self, fd: c_int) -> bool {
         !self.held.is_empty() && self.held.contains_key(&fd)
+    }
+
+    /// Whether something that this client has sent did not reach the server.
+    pub fn has_part(&self, fd: c_int) -> bool {
+        self.held.contains_key(&fd) || self.partial.contains_key(&fd)
     }
 
     /// What was held of the request that is in its Stage 30 now.

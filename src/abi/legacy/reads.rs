@@ -126,7 +126,12 @@ unsafe fn read_for_server(
     // SAFETY: by the contract of this function. Bytes of it are only written
     // to, or read behind a write.
     let plain = || take(unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) });
-    let (Some(shared), false) = (SHARED.get(), worker::is_poisoned()) else { return plain() };
+    let Some(shared) = SHARED.get() else { return plain() };
+    if worker::is_poisoned() {
+        // What was kept of it is not to be trusted any more.
+        let lost = INTAKE.try_with(|intake| intake.try_borrow().is_ok_and(|intake| intake.has_part(fd)));
+        return if lost.unwrap_or(true) { 0 } else { plain() };
+    }
     INTAKE.with_borrow_mut(|intake| {
         if intake.holds(fd) {
             // A held request never came to its Stage 30. What follows is its
@@ -200,7 +205,7 @@ pub unsafe fn release(session: NonNull<ClientSession>, request: NonNull<SessionR
 
 /// The client is gone.
 pub fn forget(fd: c_int) {
-    INTAKE.with_borrow_mut(|intake| intake.release(fd));
+    INTAKE.with_borrow_mut(|intake| intake.forget(fd));
     with_line(fd, |line| *line = UNKNOWN);
 }
 

@@ -120,6 +120,27 @@ pub unsafe fn listener(listener: *mut MkServerListen) {
     place.store(PROTOCOL.load(Ordering::SeqCst), Ordering::SeqCst);
 }
 
+/// Gives a connection our protocol that has the server's own still, and so has
+/// its listening socket: where one thread accepts for all, Stage 10 finds none.
+///
+/// # Safety
+/// The connection is open.
+pub unsafe fn adopt(conn: NonNull<MkSchedConn>) {
+    // SAFETY: by the contract of this function. A listener lives as long as the
+    // server listens, a protocol is static.
+    unsafe {
+        listener(conn.as_ref().server_listen);
+        let present = (*conn.as_ptr()).protocol.as_ref().and_then(|protocol| protocol.cb_read);
+        let ours = PROTOCOL.load(Ordering::SeqCst);
+        if let (Some(read), Some(&server)) = (present, SERVER_READ.get())
+            && std::ptr::fn_addr_eq(read, server)
+            && !ours.is_null()
+        {
+            (*conn.as_ptr()).protocol = ours;
+        }
+    }
+}
+
 /// In the place of the server's `cb_read` while no request of ours is in service.
 unsafe extern "C" fn idle_read(
     conn: *mut MkSchedConn,
@@ -128,9 +149,6 @@ unsafe extern "C" fn idle_read(
 ) -> c_int {
     let Some(&read) = SERVER_READ.get() else { return -1 };
     let lent = guard(|| {
-        if worker::is_poisoned() {
-            return;
-        }
         // SAFETY: the server reads from an open connection.
         if let Some(conn) = unsafe { conn.as_mut() } {
             conn.net = lend(conn.net);
@@ -221,9 +239,12 @@ unsafe fn read_for_server(
     // SAFETY: by the contract of this function. Bytes of it are only written
     // to, or read behind a write.
     let plain = || take(unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) });
-    let (Some(shared), false, Some(conn)) = (SHARED.get(), worker::is_poisoned(), NonNull::new(conn)) else {
-        return plain();
-    };
+    let (Some(shared), Some(conn)) = (SHARED.get(), NonNull::new(conn)) else { return plain() };
+    if worker::is_poisoned() {
+        // What was kept of it is not to be trusted any more.
+        let lost = INTAKE.try_with(|intake| intake.try_borrow().is_ok_and(|intake| intake.has_part(fd)));
+        return if lost.unwrap_or(true) { 0 } else { plain() };
+    }
     // SAFETY: the session stands behind its connection (`mk_http_session_get`).
     let session = unsafe { &*conn.add(1).cast::<MkHttpSession>().as_ptr() };
     INTAKE.with_borrow_mut(|intake| {
@@ -276,6 +297,6 @@ pub fn release(fd: c_int) -> Option<Held> {
 
 /// The client is gone.
 pub fn forget(fd: c_int) {
-    INTAKE.with_borrow_mut(|intake| intake.release(fd));
+    INTAKE.with_borrow_mut(|intake| intake.forget(fd));
     PIPELINES.with_borrow_mut(|fds| fds.remove(&fd));
 }

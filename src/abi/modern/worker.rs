@@ -79,8 +79,8 @@ unsafe fn take(
         head.clear();
         head.extend_from_slice(&held.head);
     }
-    // SAFETY: the connection is open; it came in by this listener.
-    unsafe { reads::listener(conn.as_ref().server_listen) };
+    // SAFETY: the connection is open.
+    unsafe { reads::adopt(conn) };
     let path = decoded_path(&head);
     let verdict = thread.worker.borrow_mut().admit(&path);
     let mut peers = thread.host.peers.borrow_mut();

@@ -43,6 +43,9 @@ static bool notification(struct mk_event *event)
     if (event == &MW->timer) {
         m_sched_timeouts();
     }
+    if (event == &MW->notification && value > 1) {
+        m_take_over((struct accepted *)(uintptr_t)value);
+    }
     return event == &MW->notification && atomic_load(&M.stop);
 }
 
@@ -150,11 +153,12 @@ void *m_worker_main(void *arg)
     snprintf(name, sizeof name, "monkey: wrk/%d", (int)sched->idx);
     prctl(PR_SET_NAME, name);
     m_plugins_worker_init();
-    /* only now, as in the real server: a plugin's worker_init finds no listeners yet */
-    list_init(&w->listeners);
-    list_add(&w->listener._head, &w->listeners);
-    sched->listeners = &w->listeners;
-    m_ev_add(sched->loop, w->listener.server_fd, EVENT_LISTENER, MASK_READ, &w->listener);
+    if (!M.fair) { /* else sched->listeners stays null */
+        list_init(&w->listeners);
+        list_add(&w->listener._head, &w->listeners);
+        sched->listeners = &w->listeners;
+        m_ev_add(sched->loop, w->listener.server_fd, EVENT_LISTENER, MASK_READ, &w->listener);
+    }
     m_ev_timeout_create(sched->loop, M.server->timeout, 0, &w->timer);
     atomic_fetch_add(&M.ready, 1);
     loop_run();
@@ -180,6 +184,8 @@ void m_worker_free(struct mworker *w)
     close(w->sched->signal_channel_r);
     close(w->sched->signal_channel_w);
     close(w->timer.fd);
-    close(w->listener.server_fd);
+    if (!M.fair) {
+        close(w->listener.server_fd);
+    }
     m_loop_destroy(w->sched->loop);
 }

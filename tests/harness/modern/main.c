@@ -61,6 +61,8 @@ static void variant_set(const char *name)
         M.hidden = true;
     } else if (!strcmp(name, "daemon")) {
         C.daemon = true;
+    } else if (!strcmp(name, "fair")) {
+        M.fair = true;
     } else if (!strcmp(name, "fake-tls")) {
         C.fake_tls = true;
     } else if (!strcmp(name, "exit-thread")) {
@@ -91,6 +93,15 @@ static void workers_start(void)
     }
 }
 
+static void listener_prepare(struct mk_server_listen *l)
+{
+    l->server_fd = m_listener(M.port);
+    l->event.fd = l->server_fd;
+    l->event.status = STATUS_NONE;
+    l->protocol = &m_http_handler;
+    l->listen = &M.listen;
+}
+
 static void workers_prepare(void)
 {
     struct mk_sched_ctx *ctx = mem_alloc_z(sizeof *ctx);
@@ -102,12 +113,12 @@ static void workers_prepare(void)
         struct mworker *w = &M.workers[i];
         w->sched = &ctx->workers[i];
         w->sched->idx = (short)i;
-        w->listener.server_fd = m_listener(M.port);
-        w->listener.event.fd = w->listener.server_fd;
-        w->listener.event.status = STATUS_NONE;
-        w->listener.network = M.net;
-        w->listener.protocol = &m_http_handler;
-        w->listener.listen = &M.listen;
+        if (!M.fair) {
+            listener_prepare(&w->listener);
+        }
+    }
+    if (M.fair) {
+        listener_prepare(&M.shared_listener);
     }
 }
 
@@ -118,6 +129,9 @@ static void stop_cleanly(void)
     m_plugins_exit(false);
     for (int i = 0; i < M.server->workers; i++) {
         m_worker_free(&M.workers[i]);
+    }
+    if (M.fair) {
+        close(M.shared_listener.server_fd);
     }
     mem_free(ctx->workers);
     mem_free(ctx);
@@ -144,6 +158,7 @@ int modern_main(const struct options *options)
     for (int i = 0; i < M.server->workers; i++) {
         M.workers[i].listener.network = M.net;
     }
+    M.shared_listener.network = M.net;
     m_plugins_load();
     signals_install();
     m_plugins_master_init();
@@ -155,7 +170,11 @@ int modern_main(const struct options *options)
         clock_tick();
         late()->clock_context->log_current_utime = clock_now();
         stdio_watch_check();
-        usleep(100 * 1000);
+        if (M.fair) {
+            m_accept_for_workers();
+        } else {
+            usleep(100 * 1000);
+        }
     }
     stop_cleanly();
     stdio_watch_check();

@@ -31,11 +31,14 @@ struct mworker {
     char length_text[32], modified_text[48]; /* queued heads point here, so the next head changes the one before */
 };
 
+/* a client on its way from the main thread to its worker; only without SO_REUSEPORT */
+struct accepted { int fd; struct mk_sched_handler *protocol; };
+
 struct mime { struct mk_list _head; char *ext; mk_ptr_t header; };
 
 struct modern_state {
     enum modern_variant variant;
-    bool hidden, exit_thread;
+    bool hidden, exit_thread, fair;
     size_t session_shift, late_shift; /* 8 and 40 when the layout of 1.8.7 is played, else 0 */
     struct mk_server *server;
     struct mk_rconf *site;
@@ -44,6 +47,7 @@ struct modern_state {
     struct plugin_api *api;
     struct mk_plugin_network *net;
     struct mk_config_listener listen;
+    struct mk_server_listen shared_listener; /* all workers', without SO_REUSEPORT */
     char *listen_addr, *default_mime;
     int port;
     atomic_bool stop;
@@ -119,6 +123,8 @@ void m_worker_free(struct mworker *w);
 /* ---- sched.c ---- */
 extern struct mk_sched_handler m_http_handler;
 struct mk_sched_conn *m_accept(struct mk_server_listen *listener);
+void m_accept_for_workers(void);
+struct mk_sched_conn *m_take_over(struct accepted *accepted);
 int m_sched_read(struct mk_sched_conn *conn);
 int m_sched_write(struct mk_sched_conn *conn);
 void m_sched_close(struct mk_sched_conn *conn, int type);

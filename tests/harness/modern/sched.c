@@ -1,6 +1,7 @@
 /* sched.c - connections of a worker: accepting, what their events do, closing order, time-outs. */
 #include "modern.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -31,7 +32,18 @@ void m_timeout_del(struct mk_sched_conn *conn)
     }
 }
 
-static struct mk_sched_conn *conn_create(int fd, struct mk_server_listen *listener)
+/* looked up when Stage 10 is over, and allocated by: what a plugin put there must still be HTTP/1 */
+static struct mk_sched_handler *protocol_of(struct mk_server_listen *listener)
+{
+    struct mk_sched_handler *p = listener->protocol;
+    if (p->sched_extra_size != m_http_handler.sched_extra_size || p->capabilities != CAP_HTTP
+        || p->cb_close != m_http_handler.cb_close || p->cb_done != m_http_handler.cb_done || !p->cb_read) {
+        violation("protocol-of-listener", "%s: connections to come would not be HTTP/1", p->name);
+    }
+    return p;
+}
+
+static struct mk_sched_conn *conn_create(int fd, struct mk_server_listen *listener, struct mk_sched_handler *protocol)
 {
     struct mk_sched_conn *conn = mem_alloc_z(sizeof *conn + session_size() + sizeof(struct conn_extra));
     conn->event.fd = fd;
@@ -39,8 +51,8 @@ static struct mk_sched_conn *conn_create(int fd, struct mk_server_listen *listen
     conn->event.mask = MASK_EMPTY;
     conn->event.status = STATUS_NONE;
     conn->arrive_time = clock_now();
-    conn->protocol = listener->protocol;
-    conn->net = M.variant == V_187 ? M.net : listener->network;
+    conn->protocol = protocol;
+    conn->net = M.net;
     conn->server_listen = listener;
     conn->channel.type = 0;
     conn->channel.fd = fd;
@@ -53,6 +65,16 @@ static struct mk_sched_conn *conn_create(int fd, struct mk_server_listen *listen
     list_add(&x->all, &MW->conns);
     fake_tls_begin18(conn);
     m_timeout_add(conn);
+    return conn;
+}
+
+static struct mk_sched_conn *watched(struct mk_sched_conn *conn)
+{
+    if (m_ev_add(MW->sched->loop, conn->event.fd, EVENT_CONNECTION, MASK_READ, conn) != 0) {
+        close(conn->event.fd);
+        return NULL;
+    }
+    MW->sched->accepted_connections++;
     return conn;
 }
 
@@ -72,13 +94,37 @@ struct mk_sched_conn *m_accept(struct mk_server_listen *listener)
         close(fd);
         return NULL;
     }
-    struct mk_sched_conn *conn = conn_create(fd, listener);
-    if (m_ev_add(MW->sched->loop, fd, EVENT_CONNECTION, MASK_READ, conn) != 0) {
-        close(fd);
-        return NULL;
+    return watched(conn_create(fd, listener, protocol_of(listener)));
+}
+
+/* Without SO_REUSEPORT the main thread accepts, runs Stage 10 and fills the connection in. Here the worker
+ * does the last, with the protocol that the main thread has found. */
+void m_accept_for_workers(void)
+{
+    static int turn;
+    struct pollfd ready = {.fd = M.shared_listener.server_fd, .events = POLLIN};
+    if (poll(&ready, 1, 100) <= 0) {
+        return;
     }
-    MW->sched->accepted_connections++;
-    return conn;
+    int fd = accept4(M.shared_listener.server_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        return;
+    }
+    if (m_stage10(fd) == RET_CLOSE_CONX) {
+        close(fd);
+        return;
+    }
+    struct accepted *accepted = malloc(sizeof *accepted);
+    *accepted = (struct accepted){fd, protocol_of(&M.shared_listener)};
+    uint64_t value = (uint64_t)(uintptr_t)accepted;
+    (void)!write(M.workers[turn++ % M.server->workers].sched->signal_channel_w, &value, sizeof value);
+}
+
+struct mk_sched_conn *m_take_over(struct accepted *accepted)
+{
+    struct mk_sched_conn *conn = conn_create(accepted->fd, &M.shared_listener, accepted->protocol);
+    free(accepted);
+    return watched(conn);
 }
 
 /* event first, then Stage 50 with the fd open, then close; the memory stays until the end of the batch */
