@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 
-use crate::engine::intake::{Look, look, mask};
+use crate::engine::intake::{Look, Passing, look, too_long};
 use crate::engine::{MatchScratch, Shared};
 
 /// A request that the server has not seen as it is.
@@ -17,9 +17,8 @@ pub struct Held {
     pub behind: Vec<u8>,
 }
 
-/// Bytes of a head that are kept until it is complete; of a longer one the
-/// server gets what there is.
-const LONGEST_PARTIAL: usize = 8 * 1024;
+/// Bytes of a head that are kept until it is complete; a longer one is refused.
+const LONGEST_HEAD: usize = 64 * 1024;
 
 /// How the bytes of a client are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +36,8 @@ pub struct Intake {
     held: HashMap<c_int, Held>,
     /// Beginnings of heads that the server was not shown yet.
     partial: HashMap<c_int, Vec<u8>>,
+    /// Room for a head that the server's buffer has none for.
+    work: Vec<u8>,
     scratch: Option<MatchScratch>,
 }
 
@@ -47,104 +48,146 @@ pub enum Outcome {
     Plain(c_int),
     /// A request is held; so many bytes are for the server.
     Held(c_int),
+    /// So many bytes are for the server; more requests wait in the kernel.
+    Split(c_int),
     /// The connection is over, with these last words.
     Over(Vec<u8>),
 }
 
-/// The server's text of one request: what it has read before, and room for more.
-pub struct Text<'a> {
-    /// All of it.
-    pub bytes: &'a mut [u8],
-    /// How much of it the server has already.
-    pub begun: usize,
-}
-
 impl Intake {
-    /// Reads for the server. `take` reads from the client, `peek` looks without
-    /// taking; both answer as `recv(2)` does.
+    /// Reads the beginning of a request for the server, into its empty `buffer`.
+    /// `take` reads from the client, `peek` looks without taking; both answer
+    /// as `recv(2)` does.
     pub fn read(
         &mut self,
         shared: &Shared,
         fd: c_int,
-        text: Text<'_>,
-        reading: Reading,
+        buffer: &mut [u8],
+        (reading, passing): (Reading, Passing),
         (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
     ) -> Outcome {
-        let Text { bytes, begun } = text;
         // What the server was not shown yet goes first.
         let kept = if self.partial.is_empty() { None } else { self.partial.remove(&fd) };
-        let kept = kept.filter(|kept| begun == 0 && kept.len() < bytes.len()).unwrap_or_default();
-        bytes[..kept.len()].copy_from_slice(&kept);
-        let (from, reading) = if kept.is_empty() { (begun, reading) } else { (kept.len(), Reading::Taken) };
-        let here = match reading {
-            Reading::Peeked => peek(&mut bytes[from..]),
-            Reading::Taken => take(&mut bytes[from..]),
+        let (reading, kept) = match kept {
+            Some(kept) => (Reading::Taken, kept),
+            None => (reading, Vec::new()),
         };
-        let Ok(n @ 1..) = usize::try_from(here) else {
-            if !kept.is_empty() {
-                self.partial.insert(fd, kept);
+        if kept.is_empty() {
+            let here = match reading {
+                Reading::Peeked => peek(buffer),
+                Reading::Taken => take(buffer),
+            };
+            let Ok(n @ 1..) = usize::try_from(here) else {
+                return Outcome::Plain(if reading == Reading::Peeked { take(buffer) } else { here });
+            };
+            let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
+            // Nearly always all of it.
+            match look(shared, scratch, &buffer[..n], passing) {
+                Look::Pass if reading == Reading::Taken => return Outcome::Plain(here),
+                Look::Pass => return Outcome::Plain(take(&mut buffer[..n])),
+                _ => {}
             }
-            return Outcome::Plain(match reading {
-                Reading::Peeked => take(&mut bytes[from..]),
-                Reading::Taken => here,
-            });
-        };
-        let mut filled = from + n;
+            self.work.clear();
+            if reading == Reading::Taken {
+                self.work.extend_from_slice(&buffer[..n]);
+            }
+        } else {
+            self.work.clear();
+            self.work.extend_from_slice(&kept);
+        }
+        self.read_on(shared, fd, buffer, reading, !kept.is_empty(), (peek, take))
+    }
+
+    /// Goes on with a request that is not as simple as most; its text, as far as
+    /// it was taken, is in `self.work`.
+    fn read_on(
+        &mut self,
+        shared: &Shared,
+        fd: c_int,
+        buffer: &mut [u8],
+        reading: Reading,
+        takes_more: bool,
+        (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
+    ) -> Outcome {
+        let mut work = std::mem::take(&mut self.work);
+        let begun = work.len();
+        if reading == Reading::Peeked || takes_more {
+            work.resize(LONGEST_HEAD, 0);
+            let here = match reading {
+                Reading::Peeked => peek(&mut work),
+                Reading::Taken => take(&mut work[begun..]),
+            };
+            let Ok(n @ 1..) = usize::try_from(here) else {
+                if begun > 0 {
+                    self.partial.insert(fd, work[..begun].to_vec());
+                }
+                self.work = work;
+                return Outcome::Plain(here);
+            };
+            work.truncate(begun + n);
+        }
+        let taken = reading == Reading::Taken;
         let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
         loop {
-            let found = look(shared, scratch, &bytes[..filled]);
-            if let Look::Skip(skip) = found
-                && begun == 0
-            {
-                if reading == Reading::Peeked {
-                    take(&mut bytes[..skip]);
-                    bytes.copy_within(skip..filled, 0);
-                } else {
-                    bytes.copy_within(skip..filled, 0);
-                }
-                filled -= skip;
-                if filled == 0 {
+            let found = look(shared, scratch, &work, Passing::Others);
+            let wanted = match &found {
+                Look::Skip(skip) => *skip,
+                Look::Hold { head, body, .. } => head + body,
+                Look::Pass => work.len().min(buffer.len()),
+                Look::First(length) => *length,
+                Look::Incomplete | Look::Refuse(_) | Look::Last(_) => work.len(),
+            };
+            // With nothing of later requests, which stay where they are.
+            if !taken && take(&mut work[..wanted]) != count(wanted) {
+                return Outcome::Plain(-1);
+            }
+            if let Look::Skip(skip) = found {
+                work.drain(..skip);
+                if work.is_empty() {
+                    self.work = work;
                     return Outcome::Plain(nothing_yet());
                 }
                 continue;
             }
-            let wanted = match &found {
-                Look::Hold { head, body, .. } if reading == Reading::Peeked => head + body,
-                _ => filled,
-            };
-            // With nothing of later requests, which stay where they are.
-            if reading == Reading::Peeked && take(&mut bytes[from..wanted]) != count(wanted - from) {
-                return Outcome::Plain(-1);
-            }
-            return self.decide(fd, Text { bytes, begun }, found, wanted);
+            let end = if taken { work.len() } else { wanted };
+            let outcome = self.decide(fd, buffer, &work[..end], found);
+            self.work = work;
+            return outcome;
         }
     }
 
-    /// What the server gets of `filled` bytes.
-    fn decide(&mut self, fd: c_int, text: Text<'_>, found: Look, filled: usize) -> Outcome {
-        let Text { bytes, begun } = text;
+    /// What the server gets of a text that is not in its buffer yet.
+    fn decide(&mut self, fd: c_int, buffer: &mut [u8], text: &[u8], found: Look) -> Outcome {
         match found {
             // Servers go by the beginning of a head before they have its end.
-            Look::Incomplete if begun == 0 && filled < bytes.len().min(LONGEST_PARTIAL) => {
-                self.partial.insert(fd, bytes[..filled].to_vec());
+            Look::Incomplete if text.len() < LONGEST_HEAD => {
+                self.partial.insert(fd, text.to_vec());
                 Outcome::Plain(nothing_yet())
             }
-            Look::Incomplete | Look::Pass | Look::Skip(_) => Outcome::Plain(count(filled - begun)),
+            Look::Pass if text.len() <= buffer.len() => {
+                buffer[..text.len()].copy_from_slice(text);
+                Outcome::Plain(count(text.len()))
+            }
+            // More than the server can be given at once.
+            Look::Incomplete | Look::Pass | Look::Skip(_) => Outcome::Over(too_long()),
             Look::Refuse(words) => Outcome::Over(words),
-            Look::Last { head } => {
-                self.held.insert(fd, Held { head: bytes[..head].to_vec(), behind: Vec::new() });
-                Outcome::Held(count(head - begun))
+            Look::First(length) if length == text.len() && length <= buffer.len() => {
+                buffer[..length].copy_from_slice(text);
+                Outcome::Split(count(length))
             }
-            Look::Hold { head, shown, .. } => {
-                let held = Held { head: bytes[..head].to_vec(), behind: bytes[head..filled].to_vec() };
+            // What is behind was taken already, and there is nowhere to put it.
+            Look::Last(length) | Look::First(length) if length <= buffer.len() => {
+                buffer[..length].copy_from_slice(&text[..length]);
+                self.held.insert(fd, Held { head: text[..length].to_vec(), behind: Vec::new() });
+                Outcome::Held(count(length))
+            }
+            Look::Hold { head, shown, .. } if shown.len() <= buffer.len() => {
+                buffer[..shown.len()].copy_from_slice(&shown);
+                let held = Held { head: text[..head].to_vec(), behind: text[head..].to_vec() };
                 self.held.insert(fd, held);
-                if begun == 0 && shown.len() <= bytes.len() {
-                    bytes[..shown.len()].copy_from_slice(&shown);
-                    return Outcome::Held(count(shown.len()));
-                }
-                mask(&mut bytes[..head]);
-                Outcome::Held(count(head - begun))
+                Outcome::Held(count(shown.len()))
             }
+            Look::First(_) | Look::Last(_) | Look::Hold { .. } => Outcome::Over(too_long()),
         }
     }
 

@@ -75,7 +75,7 @@ impl Worker {
                 self.end_tunnel(key, Fate::Close);
                 return;
             }
-            Phase::Lingering => {
+            Phase::Lingering { .. } => {
                 exchange.phase = Phase::Flushing(Fate::Close);
                 exchange.forget_unread();
                 self.queue(key);

@@ -167,7 +167,10 @@ pub enum Phase {
     Flushing(Fate),
     /// The client has everything, but may still be sending: closed now, its
     /// system would throw away the answer.
-    Lingering,
+    Lingering {
+        /// When it is closed whatever it does.
+        until_ms: u64,
+    },
 }
 
 impl Exchange {
@@ -196,7 +199,7 @@ impl Exchange {
     /// Whether what the client sends belongs to this exchange.
     pub fn reads_client(&self) -> bool {
         match &self.phase {
-            Phase::Gathering | Phase::Tunnel { .. } | Phase::Lingering => true,
+            Phase::Gathering | Phase::Tunnel { .. } | Phase::Lingering { .. } => true,
             Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) => false,
             Phase::Asking { .. } | Phase::Relaying { .. } => !self.has_whole_request(),
         }

@@ -9,8 +9,6 @@ use crate::http::presented;
 use crate::http::reply;
 use crate::http::request;
 
-pub use crate::http::presented::{mask, tolerant_end};
-
 /// What is to be done with the bytes that came so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -31,35 +29,50 @@ pub enum Look {
     },
     /// Nobody's: it does not ask for a path. Answered with this text, and closed.
     Refuse(Vec<u8>),
+    /// Not ours; behind these bytes other requests begin.
+    First(usize),
     /// Not ours, and not to be understood in one way only: the host may answer
     /// these bytes of head as it likes, but nothing behind them is a request.
-    Last {
-        /// Bytes of its head.
-        head: usize,
-    },
+    Last(usize),
+}
+
+/// What a host may be given without a closer look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passing {
+    /// Any number of ordinary requests.
+    Ordinary,
+    /// One ordinary request: it would lose those behind it.
+    One,
+    /// Nothing of ours: it has no room for it as it is.
+    Others,
+}
+
+/// The last words to a client whose head is longer than anybody takes.
+pub fn too_long() -> Vec<u8> {
+    reply::bare(431)
 }
 
 /// Looks at `bytes`, the first that came behind an earlier request.
-pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8]) -> Look {
+pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8], passing: Passing) -> Look {
     let skip = presented::empty_lines(bytes);
     if skip > 0 {
         return Look::Skip(skip);
     }
+    match presented::ordinary(bytes) {
+        Some(1) if passing != Passing::Others => return Look::Pass,
+        Some(_) if passing == Passing::Ordinary => return Look::Pass,
+        _ => {}
+    }
     let Some(head) = presented::tolerant_end(bytes) else { return Look::Incomplete };
     let text = &bytes[..head];
-    let ordinary = presented::is_ordinary(text);
-    if ordinary && head == bytes.len() {
-        return Look::Pass;
-    }
     let mut room = request::storage();
     let request = request::parse(text, &mut room);
     let path = decoded_path(text);
     let ours = matches!(shared.admit(&path, scratch), Verdict::Proxy(_) | Verdict::Statistics(_));
     let behind = bytes.len() - head;
     let body = match &request {
-        Ok(_) if !ours => return Look::Pass,
         Err(refusal) if !path.starts_with(b"/") => return Look::Refuse(reply::bare(refusal.status())),
-        Err(_) if !ours => return Look::Last { head },
+        Err(_) if !ours => return Look::Last(head),
         // Refused: whatever stands behind goes with it.
         Err(_) => behind,
         // Nothing behind it is a request if another reader could see its end elsewhere.
@@ -70,7 +83,11 @@ pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8]) -> Look {
             length.min(behind)
         }
     };
-    Look::Hold { head, body, shown: presented::shown(text, &path) }
+    match (ours, body < behind) {
+        (true, _) => Look::Hold { head, body, shown: presented::shown(text, &path) },
+        (false, false) => Look::Pass,
+        (false, true) => Look::First(head + body),
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +101,7 @@ mod tests {
         let config = config::from_text(std::path::Path::new("x.conf"), config, &|_| None).unwrap();
         let shared = setup::build(&config, "monkey").unwrap();
         let mut scratch = shared.match_scratch();
-        look(&shared, &mut scratch, text.as_bytes())
+        look(&shared, &mut scratch, text.as_bytes(), Passing::One)
     }
 
     fn held(text: &str) -> (usize, usize) {
@@ -116,7 +133,7 @@ mod tests {
             let ours = format!("POST /app HTTP/1.1\r\n{lines}\r\n");
             assert_eq!(held(&format!("{ours}{GET}")), (ours.len(), GET.len()));
             let other = format!("POST /other HTTP/1.1\r\n{lines}\r\n");
-            assert_eq!(look_at(&format!("{other}{GET}")), Look::Last { head: other.len() });
+            assert_eq!(look_at(&format!("{other}{GET}")), Look::Last(other.len()));
         }
         assert_eq!(held("GET /app HTTP/1.1\nHost: h\n\n").0, 27);
     }
@@ -138,6 +155,7 @@ mod tests {
     fn what_is_not_ours_is_left_alone() {
         let other = "POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc";
         assert_eq!(look_at(other), Look::Pass);
+        assert_eq!(look_at(&format!("{other}de{GET}")), Look::First(other.len() + 2));
         for text in ["POST /app HTTP/1.1\r\nHost: h\r\nContent-Len", ""] {
             assert_eq!(look_at(text), Look::Incomplete, "{text:?}");
         }

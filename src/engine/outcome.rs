@@ -31,7 +31,7 @@ impl Worker {
             | Phase::Picking
             | Phase::Tunnel { .. }
             | Phase::Flushing(_)
-            | Phase::Lingering) => {
+            | Phase::Lingering { .. }) => {
                 exchange.phase = other;
                 return;
             }
@@ -106,7 +106,7 @@ impl Worker {
                 let timeout = exchange.read_timeout();
                 self.set_deadline(key, timeout, now);
             }
-            Phase::Relaying { .. } | Phase::Tunnel { .. } | Phase::Flushing(_) | Phase::Lingering => {}
+            Phase::Relaying { .. } | Phase::Tunnel { .. } | Phase::Flushing(_) | Phase::Lingering { .. } => {}
         }
     }
 

@@ -67,7 +67,7 @@ impl Worker {
                     let fate = *fate;
                     return self.end(key, fate);
                 }
-                Phase::Lingering => return self.drain(key),
+                Phase::Lingering { .. } => return self.drain(key),
             };
             if !go_on {
                 return None;

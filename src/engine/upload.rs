@@ -17,8 +17,11 @@ use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, BadChunk, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Framing, RequestEnd};
 
-/// How long a client that has its answer may go on sending.
+/// How long a client that has its answer may be silent before it is closed.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long it may go on sending in all.
+const LINGER_AT_MOST_MS: u64 = 30_000;
 
 /// The interim response that a client waits for (RFC 9110 15.2.1).
 pub(super) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -237,7 +240,7 @@ impl Worker {
                 exchange.client.readable = false;
                 match &mut exchange.phase {
                     Phase::Tunnel { ends, .. } => ends.client = true,
-                    Phase::Lingering => {
+                    Phase::Lingering { .. } => {
                         exchange.phase = Phase::Flushing(Fate::Close);
                         exchange.forget_unread();
                     }
@@ -251,6 +254,15 @@ impl Worker {
 
     fn take_received(&mut self, key: ClientKey, n: usize, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if let Phase::Lingering { until_ms } = exchange.phase {
+            if now.ms < until_ms {
+                self.set_deadline(key, Some(LINGER), now);
+            } else {
+                exchange.phase = Phase::Flushing(Fate::Close);
+                exchange.forget_unread();
+            }
+            return;
+        }
         let Exchange { phase, order, client, .. } = exchange;
         let Some(order) = order else { return };
         let timeout = match phase {
@@ -280,7 +292,7 @@ impl Worker {
                 attempt.written = 0;
                 order.route.settings.tunnel_timeout
             }
-            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) | Phase::Lingering => return,
+            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) | Phase::Lingering { .. } => return,
         };
         self.set_deadline(key, timeout, now);
     }
@@ -321,7 +333,7 @@ impl Worker {
     /// a while: a close would make its system discard the answer unread.
     pub(super) fn linger(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         let exchange = self.exchanges.get_mut(key)?;
-        exchange.phase = Phase::Lingering;
+        exchange.phase = Phase::Lingering { until_ms: now.ms.saturating_add(LINGER_AT_MOST_MS) };
         // Whatever it was, it is not a request.
         exchange.client.readable = true;
         self.set_deadline(key, Some(LINGER), now);

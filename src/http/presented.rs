@@ -5,6 +5,12 @@ use std::borrow::Cow;
 
 use super::fields::trim;
 
+/// Bytes of a target that are shown at most: servers begin with 4 KiB for a head.
+const LONGEST_TARGET: usize = 1536;
+
+/// Bytes of all field lines that are shown at most.
+const LONGEST_FIELDS: usize = 2048;
+
 /// Field lines that are shown at most; servers stop at 32 or 50.
 const MAX_SHOWN: usize = 24;
 
@@ -55,6 +61,21 @@ pub fn is_ordinary(head: &[u8]) -> bool {
     false
 }
 
+/// How many heads `bytes` are, one behind the other, if all of them are whole
+/// and ordinary.
+pub fn ordinary(bytes: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (bytes, 0);
+    while !rest.is_empty() {
+        let (head, behind) = rest.split_at(memchr::memmem::find(rest, b"\r\n\r\n")? + 4);
+        if !is_ordinary(head) {
+            return None;
+        }
+        rest = behind;
+        count += 1;
+    }
+    Some(count)
+}
+
 /// How many bytes of `bytes` belong to empty lines in front of a request
 /// (RFC 9112 2.2).
 pub fn empty_lines(bytes: &[u8]) -> usize {
@@ -93,6 +114,7 @@ pub fn shown(head: &[u8], decoded_path: &[u8]) -> Vec<u8> {
     out.extend_from_slice(b"\r\nHost: ");
     let mut host: &[u8] = b"localhost";
     let mut fields = Vec::new();
+    let mut length = 0;
     for line in lines {
         let Some(colon) = line.iter().position(|&b| b == b':') else { continue };
         let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
@@ -102,7 +124,10 @@ pub fn shown(head: &[u8], decoded_path: &[u8]) -> Vec<u8> {
                 host = value;
             }
         } else if is_shown(name, value) && fields.len() < MAX_SHOWN {
-            fields.push((name, value));
+            length += name.len() + value.len() + 4;
+            if length <= LONGEST_FIELDS {
+                fields.push((name, value));
+            }
         }
     }
     out.extend_from_slice(host);
@@ -113,22 +138,6 @@ pub fn shown(head: &[u8], decoded_path: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(b"\r\n\r\n");
     out
-}
-
-/// Hides in place what a server would wait for a body by, or refuse one: the
-/// method becomes one that it does not know, and so do the two fields.
-pub fn mask(head: &mut [u8]) {
-    if let Some(first @ b'P') = head.first_mut() {
-        *first = b'Q';
-    }
-    let mut at = 0;
-    while let Some(end) = memchr::memchr(b'\n', &head[at..]) {
-        at += end + 1;
-        let begins = |name: &[u8]| head[at..].get(..name.len()).is_some_and(|s| s.eq_ignore_ascii_case(name));
-        if begins(b"content-length") || begins(b"transfer-encoding") {
-            head[at] = b'X';
-        }
-    }
 }
 
 /// GET and HEAD as they are; the first letter of others is changed, since
@@ -146,12 +155,22 @@ fn shown_method(method: &[u8]) -> Cow<'_, [u8]> {
     Cow::Borrowed(b"QOST")
 }
 
-/// The target as it is, or else the path that was made of it, encoded.
+/// The target as it is, or else the path that was made of it, encoded; of a
+/// very long one both ends.
 fn shown_target<'a>(target: &'a [u8], decoded_path: &[u8]) -> Cow<'a, [u8]> {
     let plain = |b: &u8| b.is_ascii_graphic() && *b != b'#';
     if target.first() == Some(&b'/') && target.iter().all(plain) {
-        return Cow::Borrowed(target);
+        if target.len() <= LONGEST_TARGET {
+            return Cow::Borrowed(target);
+        }
+        let path = target.split(|&b| b == b'?').next().unwrap_or_default();
+        if path.len() <= LONGEST_TARGET {
+            return Cow::Borrowed(path);
+        }
+        let half = LONGEST_TARGET / 2;
+        return Cow::Owned([&path[..half], &path[path.len() - half..]].concat());
     }
+    let decoded_path = &decoded_path[..decoded_path.len().min(LONGEST_TARGET / 3)];
     let mut out = Vec::with_capacity(decoded_path.len());
     for &b in decoded_path {
         if b.is_ascii_alphanumeric() || b"/-._~".contains(&b) {
@@ -247,12 +266,5 @@ mod tests {
         assert_eq!(tolerant_end(b"a\r\n\nb"), Some(4));
         assert_eq!(tolerant_end(b"a\r\nb\r\n\r"), None);
         assert_eq!((empty_lines(b"\r\n\r\nG"), empty_lines(b"\nG"), empty_lines(b"\r\n")), (4, 0, 2));
-    }
-
-    #[test]
-    fn masked_in_place() {
-        let mut head = *b"PUT / HTTP/1.1\r\ncontent-LENGTH: 5\r\nTransfer-Encoding: x\r\n\r\n";
-        mask(&mut head);
-        assert_eq!(&head, b"QUT / HTTP/1.1\r\nXontent-LENGTH: 5\r\nXransfer-Encoding: x\r\n\r\n");
     }
 }

@@ -89,7 +89,7 @@ impl Probe<'_> {
     #[track_caller]
     pub fn answered(&self, bytes: impl AsRef<[u8]>) -> (Response, Seen) {
         let (bytes, before) = (bytes.as_ref(), self.a.requests());
-        let mut client = self.host.client().with_deadline(LIMIT);
+        let mut client = self.host.client().with_deadline(4 * LIMIT);
         let _ = client.try_send(bytes);
         let response = match client.try_read(&method_of(bytes)) {
             Ok(response) if response.status == 200 => response.expect(200),

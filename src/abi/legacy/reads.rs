@@ -15,24 +15,23 @@ use super::version::Memory;
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
+use crate::abi::intake::{Held, Intake, Outcome, Reading};
 use crate::abi::socket::{self, c_text, peek};
-use crate::engine::intake::tolerant_end;
+use crate::engine::intake::Passing;
 
 /// What a descriptor is known for.
 #[derive(Clone, Copy)]
 struct Line {
     /// Its session, once a Stage 30 has told.
     session: *const ClientSession,
-    /// Bytes that the server has of the first request; while no session is known.
-    begun: usize,
-    /// Where its requests begin is not known until a Stage 30 tells.
-    lost: bool,
+    /// The server has read something of it. Where the next request begins is
+    /// not known then until a Stage 30 tells the session.
+    met: bool,
     /// Its client sends requests before it has the answers to earlier ones.
     pipelines: bool,
 }
 
-const UNKNOWN: Line = Line { session: std::ptr::null(), begun: 0, lost: false, pipelines: false };
+const UNKNOWN: Line = Line { session: std::ptr::null(), met: false, pipelines: false };
 
 thread_local! {
     static INTAKE: RefCell<Intake> = RefCell::default();
@@ -102,8 +101,7 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int
         // SAFETY: the arguments are the server's own.
         return unsafe { transport(fd, buffer, count) };
     };
-    // SAFETY: the server's buffer has room for `count` bytes, and in front of
-    // them stands what it has of the request already.
+    // SAFETY: the server's buffer has room for `count` bytes.
     match guard(|| unsafe { read_for_server(fd, bytes, length, take) }) {
         Guarded::Done(result) => result,
         Guarded::Panicked => {
@@ -115,8 +113,7 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int
 }
 
 /// # Safety
-/// `buffer` has room for `length` bytes, behind the bytes of the same request
-/// that the server has.
+/// `buffer` has room for `length` bytes.
 unsafe fn read_for_server(
     fd: c_int,
     buffer: NonNull<u8>,
@@ -140,31 +137,25 @@ unsafe fn read_for_server(
             return 0;
         }
         let Some(line) = with_line(fd, |line| *line) else { return plain() };
-        if line.lost {
-            return plain();
-        }
         // SAFETY: the session lives until Stage 50, which forgets it here.
         let session = unsafe { line.session.as_ref() };
-        let begun = session.map_or(line.begun, |session| session.body_length as usize);
-        // SAFETY: by the contract of this function.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr().sub(begun), begun + length) };
-        if begun > 0 && tolerant_end(&bytes[..begun]).is_some() {
+        if session.map_or(line.met, |session| session.body_length > 0) {
             // A body that the server collects itself.
             return plain();
         }
         // To look first costs a system call, so only those pay it of whom
         // nothing is known, or that they send more than one request at once.
-        let looks = PLAIN.get() == Some(&true) && begun == 0 && (session.is_none() || line.pipelines);
+        let looks = PLAIN.get() == Some(&true) && (session.is_none() || line.pipelines);
         let reading = if looks { Reading::Peeked } else { Reading::Taken };
+        // Of the first burst of a connection the server keeps one request.
+        let one = looks || session.is_none();
+        let passing = if one { Passing::One } else { Passing::Ordinary };
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
-        match intake.read(shared, fd, Text { bytes, begun }, reading, (peek, &take)) {
+        // SAFETY: by the contract of this function.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) };
+        match intake.read(shared, fd, bytes, (reading, passing), (peek, &take)) {
             Outcome::Plain(result) => {
-                if let (None, Ok(n)) = (session, usize::try_from(result)) {
-                    with_line(fd, |line| {
-                        line.begun += n;
-                        line.lost = tolerant_end(&bytes[..line.begun.min(bytes.len())]).is_some();
-                    });
-                }
+                with_line(fd, |line| line.met |= result > 0);
                 result
             }
             Outcome::Over(words) => {
@@ -173,8 +164,8 @@ unsafe fn read_for_server(
                 }
                 0
             }
-            Outcome::Held(result) => {
-                with_line(fd, |line| line.pipelines = true);
+            Outcome::Held(result) | Outcome::Split(result) => {
+                with_line(fd, |line| *line = Line { pipelines: true, met: true, ..*line });
                 result
             }
         }
@@ -188,7 +179,7 @@ unsafe fn read_for_server(
 pub unsafe fn release(session: NonNull<ClientSession>, request: NonNull<SessionRequest>) -> Option<Held> {
     // SAFETY: by the contract of this function.
     let fd = unsafe { session.as_ref() }.socket;
-    with_line(fd, |line| *line = Line { session: session.as_ptr(), begun: 0, lost: false, ..*line });
+    with_line(fd, |line| *line = Line { session: session.as_ptr(), ..*line });
     let held = INTAKE.with_borrow_mut(|intake| intake.release(fd))?;
     for method in ["POST", "PUT"] {
         let rest = held.head.strip_prefix(method.as_bytes());

@@ -18,7 +18,7 @@ use crate::abi::clock;
 use crate::abi::guard::guard;
 use crate::abi::peers::Peer;
 use crate::abi::socket::abort;
-use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, drive};
+use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, decoded_path, drive};
 
 /// The engine and the host of one thread.
 struct Thread {
@@ -51,7 +51,9 @@ pub unsafe fn stage_30(
     let held = unsafe { reads::release(session, request) };
     // SAFETY: as above.
     let mut view = unsafe { request::view(api.0, session.as_ptr(), request.as_ptr()) };
-    if let Some(held) = &held {
+    let held_path = held.as_ref().map(|held| decoded_path(&held.head));
+    if let (Some(held), Some(path)) = (&held, &held_path) {
+        view.path = path;
         view.head = &held.head;
         view.behind = &held.behind;
         view.rest_is_ours = true;

@@ -26,9 +26,9 @@ use super::raw::{
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading, Text};
+use crate::abi::intake::{Held, Intake, Outcome, Reading};
 use crate::abi::socket::{self, peek};
-use crate::engine::intake::tolerant_end;
+use crate::engine::intake::Passing;
 
 /// Bytes of the largest transport record of all versions.
 const TRANSPORT_SIZE: usize = 64;
@@ -254,14 +254,7 @@ unsafe fn read_for_server(
             intake.release(fd);
             return 0;
         }
-        let begun = session.body_length as usize;
-        let start = session.body.cast::<u8>();
-        if start.wrapping_add(begun) != buffer.as_ptr() {
-            return plain();
-        }
-        // SAFETY: the session's buffer, from its beginning to its end.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(start, begun + length) };
-        if begun > 0 && tolerant_end(&bytes[..begun]).is_some() {
+        if session.body_length > 0 {
             // A body that the server collects itself.
             return plain();
         }
@@ -270,10 +263,13 @@ unsafe fn read_for_server(
         let pipelines = || PIPELINES.with_borrow(|fds| !fds.is_empty() && fds.contains(&fd));
         let known = || session.counter_connections > 0 && !pipelines();
         // SAFETY: by the contract of this function.
-        let looks = begun == 0 && unsafe { is_plain(conn) } && !known();
+        let looks = unsafe { is_plain(conn) } && !known();
         let reading = if looks { Reading::Peeked } else { Reading::Taken };
+        let passing = if looks { Passing::One } else { Passing::Ordinary };
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
-        match intake.read(shared, fd, Text { bytes, begun }, reading, (peek, &take)) {
+        // SAFETY: by the contract of this function.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) };
+        match intake.read(shared, fd, bytes, (reading, passing), (peek, &take)) {
             Outcome::Plain(result) => result,
             Outcome::Over(words) => {
                 // SAFETY: by the contract of this function.
@@ -282,7 +278,7 @@ unsafe fn read_for_server(
                 }
                 0
             }
-            Outcome::Held(result) => {
+            Outcome::Held(result) | Outcome::Split(result) => {
                 PIPELINES.with_borrow_mut(|fds| fds.insert(fd));
                 result
             }
