@@ -72,7 +72,8 @@ impl Worker {
                 return;
             }
             Phase::Tunnel { .. } => {
-                self.end_tunnel(key, Fate::Close);
+                let fate = if exchange.has_pending() { Fate::Abort } else { Fate::Close };
+                self.cut(key, fate);
                 return;
             }
             Phase::Lingering => {

@@ -202,6 +202,14 @@ impl Exchange {
         }
     }
 
+    /// Whether the client was told that nothing more comes, and is read on.
+    pub fn was_told_end(&self) -> bool {
+        match &self.phase {
+            Phase::Tunnel { ends, .. } => ends.backend_told,
+            phase => matches!(phase, Phase::Lingering),
+        }
+    }
+
     /// Whether nothing of the request is left with the client.
     pub fn has_whole_request(&self) -> bool {
         self.order.as_ref().is_none_or(|order| order.upload.is_over())

@@ -571,7 +571,10 @@ impl Worker {
 
     fn on_client(&mut self, key: ClientKey, event: &mio::event::Event, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        if event.is_error() || event.is_write_closed() {
+        // Once it was told of the end, its own end makes a hang-up; what it has
+        // sent before that is still to be read.
+        let broken = event.is_error() || (event.is_write_closed() && !exchange.was_told_end());
+        if broken {
             self.client_left(key);
         } else {
             let reads = exchange.reads_client();
