@@ -87,6 +87,11 @@ impl Worker {
                 self.client_left(key);
                 return;
             }
+            Phase::Relaying { .. } if exchange.awaits_body() => {
+                // Perhaps the backend does so as well: it is not to blame.
+                self.cut(key, Fate::Abort);
+                return;
+            }
             Phase::Relaying { .. } => Failure::ReadTimeOut,
             Phase::Picking | Phase::Flushing(_) => {
                 exchange.deadline_ms = None;

@@ -93,7 +93,7 @@ impl Worker {
                     }
                     // Early hints are worth nothing later.
                     exchange.head_bytes += text.len();
-                    return Ok(Some(Asked::Head(Action::send(key, text))));
+                    return Ok(Some(Asked::Head(self.send(key, text, 0, &[]))));
                 }
                 Parsed::Complete { length, .. } if length > longest => {
                     return Err(BadResponse::TooLarge.into());

@@ -397,13 +397,11 @@ impl Worker {
     /// The client has taken everything: it is the backend's turn again.
     fn caught_up(&mut self, key: ClientKey, now: Now) {
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let timeout = match exchange.phase {
-            Phase::Relaying { .. } => exchange.read_timeout(),
-            Phase::Tunnel { .. } => exchange.tunnel_timeout(),
-            Phase::Gathering => exchange.client_timeout(),
-            // Interim responses are no answer: the time-out for that goes on.
-            Phase::Asking { .. } if exchange.deadline_ms.is_some() => return,
-            _ => exchange.order.as_ref().and_then(|order| order.route.settings.header_timeout),
+        let timeout = match (&exchange.phase, &exchange.order) {
+            (Phase::Relaying { .. }, _) => exchange.read_timeout(),
+            (Phase::Tunnel { .. }, _) => exchange.tunnel_timeout(),
+            (Phase::Asking { attempt, .. }, Some(order)) => order.asking_timeout(attempt.written),
+            _ => exchange.client_timeout(),
         };
         self.set_deadline(key, timeout, now);
     }
@@ -508,6 +506,17 @@ impl Worker {
             Ok(()) => exchange.client.watched = true,
             Err(error) => log::error!("a client cannot be watched: {error}"),
         }
+    }
+
+    /// Lets go of the client's socket until the late watch.
+    pub(super) fn watch_later(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let at = exchange.watch_at_ms;
+        self.unwatch_client(exchange);
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.client.watched = false;
+        }
+        self.timer.want(at, now.ms);
     }
 
     fn unwatch_client(&self, exchange: &Exchange) {
