@@ -283,6 +283,8 @@ fn last_words_of_a_backend_that_hears_nothing_more_arrive() {
         let mut client = host.client();
         client.send(HANDSHAKE);
         assert_eq!(client.read("GET").status, 101);
+        // Not before the backend has closed its ear.
+        thread::sleep(Duration::from_millis(100));
         client.send("is anybody there?");
         let (rest, _) = client.read_all(LIMIT);
         assert_bytes(&rest, &pattern(LEN));
