@@ -11,8 +11,8 @@ use std::{
 };
 
 use support::{
-    Backend, Client, Conf, End, Host, Kind, Setup, assert_bytes, eventually, for_each_host, harness_only,
-    host::expect_quiet, pattern, vice, within,
+    Backend, Client, Conf, End, Host, Kind, Next, Setup, assert_bytes, eventually, for_each_host,
+    harness_only, host::expect_quiet, pattern, vice, within,
 };
 
 const SOON: Duration = Duration::from_secs(2);
@@ -230,5 +230,29 @@ fn for_harness_variant(name: &str, value: &str) {
         }
         let gone = client.get("/no-such-file");
         assert_eq!((gone.status, gone.end), (404, End::Complete));
+    });
+}
+
+#[test]
+fn a_client_that_takes_interim_responses_slowly_has_the_backends_whole_time() {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(seen) = conn.request()? else { return Ok(Next::Close) };
+        let hint = conn.head_with("103 Early Hints", &format!("Link: {}\r\n", "x".repeat(60_000)));
+        for _ in 0..60 {
+            conn.send(&hint)?;
+        }
+        // Longer than ClientTimeOut.
+        thread::sleep(Duration::from_millis(4500));
+        conn.answer(&seen, b"done")
+    };
+    let a = Backend::start("a", vice::custom(act));
+    for_each_host(|kind| {
+        let conf = Conf::new().default_key("ClientTimeOut 2").default_key("MaxResponseHeader 64K");
+        let host = Host::start(kind, conf.route("^/app", &[&a]));
+        let mut client = Client::connect_narrow(host.addr());
+        client.send_request("GET", "/app", "", b"");
+        thread::sleep(Duration::from_millis(500));
+        let response = client.read("GET");
+        assert_eq!((response.status, response.interim.len()), (200, 60));
     });
 }

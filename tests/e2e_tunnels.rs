@@ -229,3 +229,85 @@ fn the_servers_own_time_out_does_not_cut_a_tunnel() {
         }
     });
 }
+
+const SWITCH: &str = "Connection: upgrade\r\nUpgrade: websocket\r\n";
+
+#[test]
+fn last_words_of_a_client_that_closes_second_arrive() {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(mut seen) = conn.head()? else { return Ok(Next::Close) };
+        conn.send(&conn.head_with("101 Switching Protocols", SWITCH))?;
+        let _ = conn.stream.shutdown(Shutdown::Write);
+        while let Ok(piece) = conn.piece()
+            && !piece.is_empty()
+        {
+            seen.body.extend_from_slice(&piece);
+        }
+        conn.record(&seen);
+        Ok(Next::Close)
+    };
+    let a = Backend::start("a", vice::custom(act));
+    let rounds = |kind: Kind| {
+        let host = app(kind, &a);
+        for round in 0..20 {
+            let before = a.requests();
+            let mut client = host.client();
+            client.send(HANDSHAKE);
+            assert_eq!(client.read("GET").status, 101);
+            assert_eq!(client.read_all(LIMIT).1, End::Truncated);
+            client.send(pattern(3000));
+            client.half_close();
+            eventually(LIMIT, "the tunnel ends", || a.requests() > before);
+            assert_eq!(a.last_seen().body.len(), 3000, "round {round}");
+        }
+    };
+    for_each_host(rounds);
+}
+
+#[test]
+fn last_words_of_a_backend_that_hears_nothing_more_arrive() {
+    const LEN: usize = 400_000;
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(_) = conn.head()? else { return Ok(Next::Close) };
+        conn.send(&conn.head_with("101 Switching Protocols", SWITCH))?;
+        // Over a Unix socket, the other side can write no more from now on.
+        let _ = conn.stream.shutdown(Shutdown::Read);
+        thread::sleep(Duration::from_millis(300));
+        conn.send(&pattern(LEN))?;
+        Ok(Next::Close)
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let a = Backend::start_unix("a", &folder.path().join("a"), vice::custom(act));
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        let mut client = host.client();
+        client.send(HANDSHAKE);
+        assert_eq!(client.read("GET").status, 101);
+        // Not before the backend has closed its ear.
+        thread::sleep(Duration::from_millis(100));
+        client.send("is anybody there?");
+        let (rest, _) = client.read_all(LIMIT);
+        assert_bytes(&rest, &pattern(LEN));
+    });
+}
+
+#[test]
+fn what_a_route_says_about_fields_goes_for_a_101_too() {
+    let fields = format!("{SWITCH}Set-Cookie: a=1; Path=/in\r\nX-Internal: secret\r\nX-Set: theirs\r\n");
+    let hints = "HTTP/1.1 103 Early Hints\r\nX-Internal: secret\r\nX-Set: theirs\r\nLink: l\r\n\r\n";
+    let answer = format!("{hints}HTTP/1.1 101 Switching Protocols\r\n{fields}\r\n");
+    let a = Backend::start("a", vice::raw(answer, Next::Close));
+    for_each_host(|kind| {
+        let conf = Conf::new().route("^/app", &[&a]);
+        let conf = conf.with("RemoveResponseHeader X-Internal").with("SetResponseHeader X-Set ours");
+        let host = Host::start(kind, conf.with("CookiePath /in /out"));
+        let mut client = host.client();
+        client.send(HANDSHAKE);
+        let hints = b"HTTP/1.1 103 Early Hints\r\nLink: l\r\n\r\n";
+        assert_eq!(client.read_exactly(hints.len()), hints);
+        let response = client.read("GET");
+        assert_eq!(response.status, 101);
+        assert_eq!(response.header("Set-Cookie"), Some("a=1; Path=/out"));
+        assert_eq!((response.header("X-Internal"), response.all("X-Set")), (None, vec!["ours"]));
+    });
+}

@@ -4,7 +4,11 @@
 
 mod support;
 
-use std::{io::Write, thread, time::Duration};
+use std::{
+    io::Write,
+    thread,
+    time::{Duration, Instant},
+};
 
 use support::{
     Backend, Client, Conf, End, Host, Kind, Next, assert_bytes, for_each_host, pattern, vice,
@@ -371,5 +375,128 @@ fn a_request_that_is_cut_but_never_served_takes_its_connection_along() {
         assert!(!answer.contains(" 200 "), "{answer}");
         assert_ne!(end, End::TimedOut);
         assert_eq!(a.seen().len(), before);
+    });
+}
+
+#[test]
+fn a_client_that_closes_behind_its_body_gets_its_answer() {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(seen) = conn.request()? else { return Ok(Next::Close) };
+        thread::sleep(Duration::from_millis(100));
+        conn.answer(&seen, &seen.body.clone())
+    };
+    let a = Backend::start("a", vice::custom(act));
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for late in [0, 40] {
+            let mut client = host.client();
+            client.send("DELETE /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n");
+            thread::sleep(Duration::from_millis(late));
+            client.send("hello");
+            thread::sleep(Duration::from_millis(40));
+            client.half_close();
+            assert_eq!(client.read("DELETE").expect(200).text(), "hello", "{late} ms");
+        }
+    });
+}
+
+/// Answers while it reads, and never comes to an end.
+fn flood() -> Backend {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(seen) = conn.head()? else { return Ok(Next::Close) };
+        conn.record(&seen);
+        conn.send(&conn.head_with("200 OK", "Content-Length: 1000000000\r\n"))?;
+        let piece = pattern(100_000);
+        loop {
+            conn.send(&piece)?;
+        }
+    };
+    Backend::start("a", vice::custom(act))
+}
+
+#[test]
+fn malformed_chunks_of_a_client_that_reads_nothing_end_its_connection() {
+    let a = flood();
+    for_each_host(|kind| {
+        let host = Host::start(kind, Conf::new().default_key("ClientTimeOut 2").route("^/app", &[&a]));
+        let mut client = Client::connect_narrow(host.addr());
+        let good = format!("{:x}\r\n{}\r\n", 60_000, "x".repeat(60_000));
+        client.send(format!("PATCH /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{good}"));
+        // Until it is full.
+        thread::sleep(Duration::from_millis(500));
+        client.send("zz\r\n");
+        eventually(LIMIT, "the connection ends", || {
+            thread::sleep(Duration::from_millis(50));
+            client.try_send("x").is_err()
+        });
+    });
+}
+
+/// Sends half a body to a backend that answers with what it gets.
+fn stall_in_body(host: &Host) {
+    let mut client = host.client();
+    client.send("PATCH /app HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n");
+    client.send(pattern(100_000));
+    assert_ne!(client.read_all(LIMIT).1, End::TimedOut);
+}
+
+#[test]
+fn a_client_that_stalls_behind_an_early_answer_blames_nobody() {
+    for_each_host(|kind| {
+        let (a, b) = (duplex(), mirror());
+        let conf = Conf::new()
+            .default_key("ReadTimeOut 300ms")
+            .default_key("AttemptsCount 1")
+            .default_key("LoadBalancer First-Alive")
+            .route("^/app", &[&a, &b]);
+        let host = Host::start(kind, conf);
+        stall_in_body(&host);
+        let response = host.client().ask("PATCH", "/app", "", b"hello").expect(200);
+        assert_eq!(response.text(), "hello");
+        assert_eq!((a.requests(), b.requests()), (2, 0), "a is online");
+    });
+}
+
+#[test]
+fn a_client_that_stalls_behind_an_early_answer_is_not_kept_for_ever() {
+    for_each_host(|kind| {
+        let a = duplex();
+        let conf = Conf::new().default_key("ReadTimeOut 0").default_key("ClientTimeOut 300ms");
+        stall_in_body(&Host::start(kind, conf.route("^/app", &[&a])));
+    });
+}
+
+#[test]
+fn a_backend_that_takes_no_more_of_a_body_has_its_send_time_out_f52() {
+    let act = |conn: &mut support::backends::Conn| {
+        let Some(_) = conn.head()? else { return Ok(Next::Close) };
+        thread::sleep(Duration::from_secs(5));
+        Ok(Next::Close)
+    };
+    let a = Backend::start("a", vice::custom(act));
+    for_each_host(|kind| {
+        let conf = Conf::new()
+            .default_key("AttemptsCount 0")
+            .default_key("SendTimeOut 300ms")
+            .default_key("ClientTimeOut 0");
+        let host = Host::start(kind, conf.route("^/app", &[&a]));
+        // Several, since it depends on the moment at which the backend is full.
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let client = host.client();
+                let mut sender = client.sender();
+                thread::spawn(move || {
+                    let head = "PATCH /app HTTP/1.1\r\nHost: h\r\nContent-Length: 30000000\r\n\r\n";
+                    let _ = sender.write_all(head.as_bytes());
+                    let _ = sender.write_all(&vec![b'x'; 30_000_000]);
+                });
+                client
+            })
+            .collect();
+        let begun = Instant::now();
+        for mut client in clients {
+            assert_eq!(client.read("PATCH").status, 504);
+        }
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     });
 }

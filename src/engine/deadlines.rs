@@ -72,7 +72,8 @@ impl Worker {
                 return;
             }
             Phase::Tunnel { .. } => {
-                self.end_tunnel(key, Fate::Close);
+                let fate = if exchange.has_pending() { Fate::Abort } else { Fate::Close };
+                self.cut(key, fate);
                 return;
             }
             Phase::Lingering { .. } => {
@@ -84,6 +85,11 @@ impl Worker {
             Phase::Asking { .. } => Failure::HeaderTimeOut,
             Phase::Relaying { .. } if exchange.client.half_closed => {
                 self.client_left(key);
+                return;
+            }
+            Phase::Relaying { .. } if exchange.awaits_body() => {
+                // Perhaps the backend does so as well: it is not to blame.
+                self.cut(key, Fate::Abort);
                 return;
             }
             Phase::Relaying { .. } => Failure::ReadTimeOut,

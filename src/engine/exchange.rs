@@ -101,6 +101,19 @@ pub struct Order {
     pub retries_left: u32,
 }
 
+impl Order {
+    /// How long to wait when a backend has taken so many bytes of the request
+    /// that is here: for itself, for more from the client, or for the answer.
+    pub fn asking_timeout(&self, written: usize) -> Option<Duration> {
+        let settings = &self.route.settings;
+        match (written == self.request.len(), self.upload.is_over()) {
+            (true, true) => settings.header_timeout,
+            (true, false) => settings.client_timeout,
+            (false, _) => settings.send_timeout,
+        }
+    }
+}
+
 /// The wish to speak another protocol.
 #[derive(Debug)]
 pub struct Upgrade {
@@ -205,6 +218,14 @@ impl Exchange {
         }
     }
 
+    /// Whether the client was told that nothing more comes, and is read on.
+    pub fn was_told_end(&self) -> bool {
+        match &self.phase {
+            Phase::Tunnel { ends, .. } => ends.backend_told,
+            phase => matches!(phase, Phase::Lingering { .. }),
+        }
+    }
+
     /// Whether nothing of the request is left with the client.
     pub fn has_whole_request(&self) -> bool {
         self.order.as_ref().is_none_or(|order| order.upload.is_over())
@@ -216,6 +237,20 @@ impl Exchange {
         if let Some(order) = self.order.as_mut() {
             order.upload = Upload::nothing();
         }
+    }
+
+    /// Whether the backend has taken what came of the body, and wants the rest.
+    pub fn awaits_body(&self) -> bool {
+        let (Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) = &self.phase else {
+            return false;
+        };
+        let taken = |order: &Order| attempt.written == order.request.len();
+        self.order.as_ref().is_some_and(|order| order.upload.is_wanted() && taken(order))
+    }
+
+    /// Whether the late watch for a client that leaves has not begun.
+    pub fn is_young(&self, now_ms: u64) -> bool {
+        now_ms < self.watch_at_ms && self.watch_at_ms < u64::MAX
     }
 
     /// Whether another request may follow on the client's connection.
@@ -236,7 +271,11 @@ impl Exchange {
     /// How long the backend may be silent inside its answer: a client that
     /// closed its sending side has probably left, so not for long then.
     pub fn read_timeout(&self) -> Option<Duration> {
-        let configured = self.order.as_ref().and_then(|order| order.route.settings.read_timeout);
+        let configured = self.order.as_ref().and_then(|order| {
+            // The backend may be waiting for the client.
+            let client = if order.upload.is_wanted() { order.route.settings.client_timeout } else { None };
+            order.route.settings.read_timeout.or(client)
+        });
         if self.client.half_closed {
             Some(HALF_CLOSED.min(configured.unwrap_or(HALF_CLOSED)))
         } else {

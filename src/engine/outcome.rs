@@ -96,6 +96,11 @@ impl Worker {
     /// The client has closed its sending side; most have left altogether then.
     pub(super) fn client_half_closed(&mut self, key: ClientKey, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        if exchange.is_young(now.ms) && !matches!(exchange.phase, Phase::Relaying { .. } | Phase::Flushing(_))
+        {
+            // It was watched for its body alone. The late watch will come upon this again.
+            return self.watch_later(key, now);
+        }
         exchange.client.half_closed = true;
         match exchange.phase {
             Phase::Gathering | Phase::Picking | Phase::Connecting(_) | Phase::Asking { .. } => {

@@ -93,7 +93,7 @@ impl Worker {
                     }
                     // Early hints are worth nothing later.
                     exchange.head_bytes += text.len();
-                    return Ok(Some(Asked::Head(Action::send(key, text))));
+                    return Ok(Some(Asked::Head(self.send(key, text, 0, &[]))));
                 }
                 Parsed::Complete { length, .. } if length > longest => {
                     return Err(BadResponse::TooLarge.into());
@@ -106,7 +106,8 @@ impl Worker {
                     }
                     // A 100 answers an expectation that was ours to answer.
                     if response.status != 100 && client.version == Version::Http11 {
-                        forward::interim_head(&mut text, &response, false);
+                        let rewriting = order.rewriting(authority);
+                        forward::interim_head(&mut text, &response, false, rewriting.as_ref());
                     }
                 }
                 Parsed::Complete { response, length } if response.status == SWITCHING_PROTOCOLS => {
@@ -115,7 +116,8 @@ impl Worker {
                     if !(whole && asked.is_some_and(|upgrade| response.switches_to(&upgrade.protocol))) {
                         return Err(BadResponse::Unasked101.into());
                     }
-                    forward::interim_head(&mut text, &response, true);
+                    let rewriting = order.rewriting(authority);
+                    forward::interim_head(&mut text, &response, true, rewriting.as_ref());
                     break (from + length, Found::Switch);
                 }
                 Parsed::Complete { response, length } => {

@@ -260,12 +260,7 @@ impl Worker {
             }
         }
         if attempt.written != before {
-            let settings = &order.route.settings;
-            let timeout = match (attempt.written == order.request.len(), order.upload.is_over()) {
-                (true, true) => settings.header_timeout,
-                (true, false) => settings.client_timeout,
-                (false, _) => settings.send_timeout,
-            };
+            let timeout = order.asking_timeout(attempt.written);
             order.route.counters[attempt.backend].bytes((attempt.written - before) as u64, 0);
             self.set_deadline(key, timeout, now);
         }

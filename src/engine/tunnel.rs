@@ -29,10 +29,7 @@ pub struct Ends {
 impl Worker {
     /// Moves bytes in whichever direction can take some.
     pub(super) fn tunnel(&mut self, key: ClientKey, now: Now) -> Option<Action> {
-        if self.send_to_backend(key, now).is_err() {
-            self.break_tunnel(key);
-            return None;
-        }
+        self.send_to_backend(key, now);
         let exchange = self.exchanges.get_mut(key)?;
         let caught_up = !exchange.has_pending();
         let timeout = exchange.tunnel_timeout();
@@ -67,7 +64,7 @@ impl Worker {
                 }
                 Ok(None) => {}
                 Err(_) => {
-                    self.break_tunnel(key);
+                    self.cut(key, Fate::Abort);
                     return None;
                 }
             }
@@ -78,16 +75,27 @@ impl Worker {
     }
 
     /// Sends on what the client has sent, and its end.
-    fn send_to_backend(&mut self, key: ClientKey, now: Now) -> std::io::Result<()> {
-        let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(()) };
+    fn send_to_backend(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let timeout = exchange.tunnel_timeout();
-        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), .. } = exchange else {
-            return Ok(());
+        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), client, .. } = exchange
+        else {
+            return;
         };
-        let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return Ok(()) };
+        let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return };
         let before = attempt.written;
         while attempt.written < order.request.len() && upstream.writable {
-            attempt.written += upstream.write(&order.request[attempt.written..])?;
+            match upstream.write(&order.request[attempt.written..]) {
+                Ok(n) => attempt.written += n,
+                Err(_) => {
+                    // It hears no more, but its last words may be here already.
+                    (ends.client, ends.client_told, client.unread) = (true, true, true);
+                    upstream.readable = true;
+                    order.request.clear();
+                    attempt.written = 0;
+                    return;
+                }
+            }
         }
         let progress = attempt.written - before;
         order.route.counters[attempt.backend].bytes(progress as u64, 0);
@@ -99,7 +107,6 @@ impl Worker {
         if told || progress > 0 {
             self.set_deadline(key, timeout, now);
         }
-        Ok(())
     }
 
     /// The host has told the client, or could not, that the backend has ended.
@@ -110,18 +117,13 @@ impl Worker {
                 self.queue(key);
             } else {
                 // Nothing but the close can tell it.
-                self.end_tunnel(key, Fate::Close);
+                self.cut(key, Fate::Close);
             }
         }
     }
 
-    /// One side is broken: the other one is to see that.
-    fn break_tunnel(&mut self, key: ClientKey) {
-        self.end_tunnel(key, Fate::Abort);
-    }
-
-    /// Ends a tunnel, whatever is still on its way.
-    pub(super) fn end_tunnel(&mut self, key: ClientKey, fate: Fate) {
+    /// Ends an exchange, whatever is still on its way.
+    pub(super) fn cut(&mut self, key: ClientKey, fate: Fate) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.pending.clear();
         exchange.pending_from = 0;

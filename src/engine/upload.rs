@@ -71,6 +71,11 @@ impl Upload {
         matches!(self.rest, Rest::Nothing)
     }
 
+    /// Whether the rest of it is to go to the backend.
+    pub fn is_wanted(&self) -> bool {
+        !self.is_over() && !self.refused
+    }
+
     /// Most bytes to read next without taking what belongs to the next request.
     fn wants(&self, room: usize) -> usize {
         match &self.rest {
@@ -263,6 +268,7 @@ impl Worker {
             }
             return;
         }
+        let is_full = exchange.has_pending();
         let Exchange { phase, order, client, .. } = exchange;
         let Some(order) = order else { return };
         let timeout = match phase {
@@ -284,7 +290,12 @@ impl Worker {
                 client.keep_alive &= !surplus;
                 attempt.written = 0;
                 order.refill(&self.scratch[..content], in_chunks);
-                return;
+                let timeout = order.asking_timeout(0);
+                if is_full || order.request.is_empty() || !matches!(phase, Phase::Asking { .. }) {
+                    // It is not the backend's taking that is waited for.
+                    return;
+                }
+                timeout
             }
             Phase::Tunnel { attempt, .. } => {
                 order.request.clear();
@@ -303,11 +314,11 @@ impl Worker {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.client.keep_alive = false;
         exchange.client.unread = true;
-        let begun = matches!(exchange.phase, Phase::Relaying { .. });
-        self.let_go(key);
-        if begun {
-            self.flush(key, Fate::Abort);
+        // Behind a part of something else an answer of our own would be none.
+        if matches!(exchange.phase, Phase::Relaying { .. }) || exchange.has_pending() {
+            self.cut(key, Fate::Abort);
         } else {
+            self.let_go(key);
             self.reply_error(key, 400, "the chunks are malformed", None, now);
         }
     }

@@ -397,13 +397,11 @@ impl Worker {
     /// The client has taken everything: it is the backend's turn again.
     fn caught_up(&mut self, key: ClientKey, now: Now) {
         let Some(exchange) = self.exchanges.get(key) else { return };
-        let timeout = match exchange.phase {
-            Phase::Relaying { .. } => exchange.read_timeout(),
-            Phase::Tunnel { .. } => exchange.tunnel_timeout(),
-            Phase::Gathering => exchange.client_timeout(),
-            // Interim responses are no answer: the time-out for that goes on.
-            Phase::Asking { .. } if exchange.deadline_ms.is_some() => return,
-            _ => exchange.order.as_ref().and_then(|order| order.route.settings.header_timeout),
+        let timeout = match (&exchange.phase, &exchange.order) {
+            (Phase::Relaying { .. }, _) => exchange.read_timeout(),
+            (Phase::Tunnel { .. }, _) => exchange.tunnel_timeout(),
+            (Phase::Asking { attempt, .. }, Some(order)) => order.asking_timeout(attempt.written),
+            _ => exchange.client_timeout(),
         };
         self.set_deadline(key, timeout, now);
     }
@@ -510,6 +508,17 @@ impl Worker {
         }
     }
 
+    /// Lets go of the client's socket until the late watch.
+    pub(super) fn watch_later(&mut self, key: ClientKey, now: Now) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let at = exchange.watch_at_ms;
+        self.unwatch_client(exchange);
+        if let Some(exchange) = self.exchanges.get_mut(key) {
+            exchange.client.watched = false;
+        }
+        self.timer.want(at, now.ms);
+    }
+
     fn unwatch_client(&self, exchange: &Exchange) {
         if exchange.client.watched
             && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&exchange.client.fd))
@@ -571,7 +580,10 @@ impl Worker {
 
     fn on_client(&mut self, key: ClientKey, event: &mio::event::Event, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        if event.is_error() || event.is_write_closed() {
+        // Once it was told of the end, its own end makes a hang-up; what it has
+        // sent before that is still to be read.
+        let broken = event.is_error() || (event.is_write_closed() && !exchange.was_told_end());
+        if broken {
             self.client_left(key);
         } else {
             let reads = exchange.reads_client();

@@ -173,21 +173,33 @@ pub struct Answering<'a> {
 }
 
 /// Appends the head of an interim response, or of one that switches protocols
-/// and then names the new one (RFC 9110 15.2).
-pub fn interim_head(out: &mut Vec<u8>, response: &Response<'_, '_>, switches: bool) {
+/// and then names the new one (RFC 9110 15.2). The latter is an answer, with
+/// all that the route sets.
+pub fn interim_head(
+    out: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    switches: bool,
+    rewriting: Option<&Rewriting<'_>>,
+) {
     status_line(out, response);
     for field in response.fields {
         let name = field.name.as_bytes();
+        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) {
+            continue;
+        }
         let wanted = match known(name) {
             Known::ContentLength | Known::TransferEncoding | Known::Connection => false,
             Known::HopByHop => switches && name.eq_ignore_ascii_case(b"upgrade"),
             _ => !nominated(response.connection.names_fields, response.fields, name),
         };
         if wanted {
-            push(out, &[name, b": ", field.value, b"\r\n"]);
+            rewritten(out, field, rewriting);
         }
     }
     if switches {
+        if let Some(rewriting) = rewriting {
+            rewriting.rules.response.write(out, &rewriting.client);
+        }
         push(out, &[b"Connection: Upgrade\r\n"]);
     }
     push(out, &[b"\r\n"]);
@@ -197,6 +209,14 @@ fn status_line(out: &mut Vec<u8>, response: &Response<'_, '_>) {
     let mut digits = itoa::Buffer::new();
     let status = digits.format(response.status);
     push(out, &[b"HTTP/1.1 ", status.as_bytes(), b" ", response.reason.as_bytes(), b"\r\n"]);
+}
+
+fn rewritten(out: &mut Vec<u8>, field: &Header<'_>, rewriting: Option<&Rewriting<'_>>) {
+    push(out, &[field.name.as_bytes(), b": "]);
+    match rewriting {
+        Some(rewriting) => push(out, &[&rewriting.value(field.name, field.value), b"\r\n"]),
+        None => push(out, &[field.value, b"\r\n"]),
+    }
 }
 
 /// Appends the head of a backend's response for the client to `out`, rewritten
@@ -224,11 +244,7 @@ pub fn response_head(
             kind => {
                 if !nominated(response.connection.names_fields, response.fields, name) {
                     dated |= kind == Known::Date;
-                    push(out, &[name, b": "]);
-                    match rewriting {
-                        Some(rewriting) => push(out, &[&rewriting.value(field.name, field.value), b"\r\n"]),
-                        None => push(out, &[field.value, b"\r\n"]),
-                    }
+                    rewritten(out, field, rewriting);
                 }
             }
         }
@@ -412,7 +428,7 @@ mod tests {
         let parsed = response::parse(head.as_bytes(), &mut room, false).unwrap();
         let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
         let mut out = Vec::new();
-        interim_head(&mut out, &response, false);
+        interim_head(&mut out, &response, false, None);
         assert_eq!(String::from_utf8(out).unwrap(), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
 
         let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\n";
@@ -421,7 +437,7 @@ mod tests {
         let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
         assert!(response.switches_to("WebSocket") && !response.switches_to("h2c") && !response.is_interim());
         let mut out = Vec::new();
-        interim_head(&mut out, &response, true);
+        interim_head(&mut out, &response, true, None);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\nConnection: Upgrade\r\n\r\n"

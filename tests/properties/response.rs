@@ -131,7 +131,7 @@ fn is_told_at_once(response: &Response<'_, '_>, sent: &Head<'_>) {
     }
     let switches = response.status == 101;
     let mut out = Vec::new();
-    forward::interim_head(&mut out, response, switches);
+    forward::interim_head(&mut out, response, switches, None);
     let told = Head::read(&out);
     let mut room = response::storage();
     match response::parse(&out, &mut room, false) {
