@@ -328,3 +328,36 @@ fn a_way_out_of_the_route_is_refused_f32() {
         assert!(got.iter().all(|seen| !seen.target.contains("secret")), "{got:#?}");
     });
 }
+
+/// A host that had read on behind a request of its own looked there for more,
+/// and found some in a body that it would not have waited for.
+#[test]
+fn a_body_behind_a_request_of_the_host_itself_is_no_request_s1() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        let own = "GET /page.html HTTP/1.1\r\nHost: h\r\n\r\n";
+        for method in ["POST", "PATCH", "QUERY", "GET"] {
+            let body = SMUGGLED.repeat(100);
+            let text = format!(
+                "{own}{method} /app HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}{own}",
+                body.len()
+            );
+            let before = a.seen().len();
+            let mut client = host.client();
+            client.send(&text);
+            client.read("GET").expect(200);
+            client.read(method).expect(200);
+            client.read("GET").expect(200);
+            // Where requests come behind each other for the first time later on, the connection may end.
+            let mut client = host.client();
+            client.get("/page.html").expect(200);
+            client.get("/app").expect(200);
+            client.send(&text);
+            client.read("GET").expect(200);
+            let _ = client.read_all(Duration::from_millis(300));
+            let seen = a.seen()[before..].to_vec();
+            assert!(seen.iter().all(|seen| seen.target == "/app"), "{method}: {seen:?}");
+        }
+    });
+}

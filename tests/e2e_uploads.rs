@@ -11,7 +11,7 @@ use std::{
 };
 
 use support::{
-    Backend, Client, Conf, End, Host, Kind, Next, assert_bytes, for_each_host, pattern, vice,
+    Backend, Client, Conf, End, Host, Kind, Next, Setup, assert_bytes, for_each_host, pattern, vice,
     wait::eventually,
 };
 
@@ -499,4 +499,80 @@ fn a_backend_that_takes_no_more_of_a_body_has_its_send_time_out_f52() {
         }
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     });
+}
+
+/// 1.8 had read the method already when the head outgrew its buffer, and waited
+/// for a body that it was never shown, or answered 411.
+#[test]
+fn heads_longer_than_the_buffer_of_the_host() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        for filler in [3900, 4050, 4200, 5500, 9000] {
+            let fields = format!("X-Filler: {}\r\nCookie: {0}\r\n", "f".repeat(filler / 2));
+            for method in ["POST", "PUT", "DELETE", "GET"] {
+                let body = pattern(if method == "GET" { 0 } else { 5000 });
+                let mut client = host.client();
+                let response = client.ask(method, "/app?1", &fields, &body).expect(200);
+                assert_bytes(&response.body, &body);
+                assert_eq!(response.header("connection"), None, "{method} {filler}");
+                let text = support::client::request(method, "/app?2", "h", &fields, &body);
+                for part in text.chunks(3000) {
+                    client.send(part);
+                    thread::sleep(Duration::from_millis(2));
+                }
+                assert_bytes(&client.read(method).expect(200).body, &body);
+                assert_eq!(client.get("/page.html").status, 200, "{method} {filler}: out of step");
+            }
+        }
+        let mut client = host.client();
+        client.send(format!("POST /app HTTP/1.1\r\nHost: h\r\nX: {}", "x".repeat(70_000)));
+        let (_, end) = client.read_all(LIMIT);
+        assert_ne!(end, End::TimedOut, "a head without an end");
+        assert_eq!(a.complaints(), Vec::<String>::new());
+    });
+}
+
+/// Bodies through a transport that is no plain socket: one that counts what it
+/// has decrypted and did not fit, and on 1.5 one behind our own function.
+#[test]
+fn bodies_through_a_transport_that_tells_of_more_than_it_gives() {
+    let a = mirror();
+    let encrypted = |kind| {
+        let setup = Setup::new(kind, Conf::new().route("^/app", &[&a])).workers(1);
+        match kind {
+            Kind::Harness => setup.env("HARNESS_TRANSPORT", "fake-tls").start(),
+            _ => setup.arg("-V").arg("fake-tls").start(),
+        }
+    };
+    let test = |kind| {
+        let host = encrypted(kind);
+        // What looks like the end of a head, and like a request behind it.
+        let body = b"x\r\n\r\nGET /app?stray HTTP/1.1\r\nHost: h\r\n\r\n".repeat(1500);
+        let text = support::client::request("POST", "/app", "h", "", &body);
+        let head = text.len() - body.len();
+        for cut in [5, head - 1, head, head + 1, head + 5000] {
+            for _ in 0..3 {
+                let mut client = host.client();
+                client.send(&text[..cut]);
+                thread::sleep(Duration::from_millis(20));
+                client.send(&text[cut..]);
+                assert_bytes(&client.read("POST").expect(200).body, &body);
+                assert_eq!(client.get("/page.html").status, 200, "{cut}: out of step");
+            }
+        }
+        // The next request, decrypted together with the body's end, is told by nobody.
+        let mut client = host.client();
+        client.send(&text[..head]);
+        thread::sleep(Duration::from_millis(20));
+        client.send([&text[head..], b"GET /app?next HTTP/1.1\r\nHost: h\r\n\r\n"].concat());
+        let response = client.read("POST").expect(200);
+        assert_bytes(&response.body, &body);
+        if response.header("connection") != Some("close") {
+            assert_eq!(client.read("GET").status, 200);
+        }
+        assert_eq!(host.get("/app").status, 200);
+    };
+    support::harness_only(test);
+    support::host::harness_18_only(test);
 }

@@ -57,7 +57,8 @@ pub enum Outcome {
 impl Intake {
     /// Reads the beginning of a request for the server, into its empty `buffer`.
     /// `take` reads from the client, `peek` looks without taking; both answer
-    /// as `recv(2)` does.
+    /// as `recv(2)` does, but that `take` may count in what it has at hand and
+    /// did not fit, as the TLS layer of mbedTLS does.
     pub fn read(
         &mut self,
         shared: &Shared,
@@ -80,9 +81,13 @@ impl Intake {
             let Ok(n @ 1..) = usize::try_from(here) else {
                 return Outcome::Plain(if reading == Reading::Peeked { take(buffer) } else { here });
             };
+            let further = n.saturating_sub(buffer.len());
+            let n = n - further;
             let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
             // Nearly always all of it.
             match look(shared, scratch, &buffer[..n], passing) {
+                // The rest was not looked at.
+                Look::Pass if further > 0 => {}
                 Look::Pass if reading == Reading::Taken => return Outcome::Plain(here),
                 Look::Pass => return Outcome::Plain(take(&mut buffer[..n])),
                 _ => {}
@@ -91,11 +96,22 @@ impl Intake {
             if reading == Reading::Taken {
                 self.work.extend_from_slice(&buffer[..n]);
             }
+            if further > 0 && !self.take_further(further, &take) {
+                return Outcome::Plain(-1);
+            }
         } else {
             self.work.clear();
             self.work.extend_from_slice(&kept);
         }
         self.read_on(shared, fd, buffer, reading, !kept.is_empty(), (peek, take))
+    }
+
+    /// Reads so many bytes more that the transport has at hand: nobody would
+    /// tell of them later. Answers whether they came.
+    fn take_further(&mut self, further: usize, take: &impl Fn(&mut [u8]) -> c_int) -> bool {
+        let begun = self.work.len();
+        self.work.resize(begun + further, 0);
+        usize::try_from(take(&mut self.work[begun..])) == Ok(further)
     }
 
     /// Goes on with a request that is not as simple as most; its text, as far as
@@ -124,6 +140,10 @@ impl Intake {
                 self.work = work;
                 return Outcome::Plain(here);
             };
+            if n > work.len() - begun {
+                self.work = work;
+                return Outcome::Over(too_long());
+            }
             work.truncate(begun + n);
         }
         let taken = reading == Reading::Taken;

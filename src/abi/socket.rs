@@ -57,6 +57,33 @@ pub fn arrived(n: isize) -> Received {
     }
 }
 
+/// Reads through a TLS transport, and asks again where that failed for no
+/// reason: OpenSSL judges by a queue of errors in which those of other
+/// connections stand too, but only when it has emptied the socket.
+pub fn read_through(fd: c_int, mut read: impl FnMut() -> c_int) -> c_int {
+    /// What arrives in between looks as if it had been refused; not so often.
+    const ATTEMPTS: usize = 4;
+    for _ in 0..ATTEMPTS {
+        let n = read();
+        let baseless = n < 0 && io::Error::last_os_error().raw_os_error() == Some(0);
+        // An empty socket leaves "nothing yet" in errno, as it should have been.
+        if !baseless || peek(fd, &mut [0]) <= 0 {
+            return n;
+        }
+    }
+    // SAFETY: errno of this thread.
+    unsafe { *libc::__errno_location() = 0 };
+    -1
+}
+
+/// What the result of reading through a transport means to the engine.
+///
+/// A TLS transport may count in what it has decrypted and did not fit (mbedTLS):
+/// that is read with the next call.
+pub fn arrived_in(room: usize, n: c_int) -> Received {
+    arrived(usize::try_from(n).map_or(-1, |n| n.min(room).cast_signed()))
+}
+
 /// Tells an unencrypted client that nothing more comes.
 pub fn finish_sending(fd: c_int) {
     // SAFETY: a plain system call; a closed descriptor is an error, ignored.

@@ -36,6 +36,9 @@ pub struct Upload {
     pub let_go: bool,
     /// The backend takes no more of it.
     refused: bool,
+    /// One byte more is read than the body has. What a TLS layer has decrypted
+    /// of the next request already is told by nobody later.
+    pub looks_behind: bool,
 }
 
 #[derive(Debug)]
@@ -51,7 +54,13 @@ enum Rest {
 impl Upload {
     /// Nothing is left with the client.
     pub fn nothing() -> Self {
-        Upload { rest: Rest::Nothing, gathered: Vec::new(), let_go: false, refused: false }
+        Upload {
+            rest: Rest::Nothing,
+            gathered: Vec::new(),
+            let_go: false,
+            refused: false,
+            looks_behind: false,
+        }
     }
 
     /// A body of `length` bytes that begins with `begun`; at least one byte of it is to come.
@@ -81,7 +90,8 @@ impl Upload {
         match &self.rest {
             Rest::Nothing => 0,
             Rest::Length(_, BodyDecoder::Length(left)) => {
-                usize::try_from(*left).unwrap_or(usize::MAX).min(room)
+                let left = usize::try_from(*left).unwrap_or(usize::MAX).min(room);
+                left.saturating_add(usize::from(self.looks_behind))
             }
             Rest::Length(..) | Rest::Chunks(_) => room,
         }

@@ -180,6 +180,7 @@ impl Worker {
             Body::Begun(begun) => {
                 phase = Phase::Gathering;
                 upload = begun;
+                upload.looks_behind = parts.secure;
             }
         }
 

@@ -7,6 +7,7 @@ use std::ptr::NonNull;
 
 use super::clients::{Clients, Seat, Serving};
 use super::raw::{LEVEL_TRIGGERED, MODE_READ, PluginApi, SessionRequest};
+use super::reads;
 use crate::abi::peers::Peers;
 use crate::abi::socket::{self, c_text};
 use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
@@ -100,9 +101,12 @@ impl Host for LegacyHost {
             return socket::receive(fd, buffer);
         }
         let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+        // Not by `socket_read`, which would come to our own function: what it
+        // is given is the server's buffer, and stands behind a head.
+        let read = reads::server_read(self.api);
         // SAFETY: the buffer is valid for the call; the descriptor is a client of this worker.
-        let n = unsafe { (self.api.socket_read)(fd, buffer.as_mut_ptr().cast(), length) };
-        socket::arrived(n as isize)
+        let n = socket::read_through(fd, || unsafe { read(fd, buffer.as_mut_ptr().cast(), length) });
+        socket::arrived_in(buffer.len(), n)
     }
 
     fn finish_sending(&self, client: ClientKey) -> bool {

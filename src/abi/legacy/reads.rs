@@ -90,12 +90,22 @@ fn find(api: &PluginApi, transport: &str) -> Option<NonNull<*mut c_void>> {
     })
 }
 
+/// The transport's own function, behind ours; `api` has the server's way to it.
+pub fn server_read(api: &PluginApi) -> ReadFn {
+    match TRANSPORT.get() {
+        Some(&own) if !std::ptr::fn_addr_eq(own, read_nothing as ReadFn) => own,
+        _ => api.socket_read,
+    }
+}
+
 /// In the place of the transport's own function.
 unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, count: c_int) -> c_int {
     let Some(&transport) = TRANSPORT.get() else { return -1 };
-    // SAFETY: the arguments are the server's own.
-    let take = |bytes: &mut [u8]| unsafe {
-        transport(fd, bytes.as_mut_ptr().cast(), c_int::try_from(bytes.len()).unwrap_or(c_int::MAX))
+    let take = |bytes: &mut [u8]| {
+        let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the descriptor is the server's own, the place is valid for the call.
+        let mut read = || unsafe { transport(fd, bytes.as_mut_ptr().cast(), length) };
+        if PLAIN.get() == Some(&true) { read() } else { socket::read_through(fd, read) }
     };
     let (Some(bytes), Ok(length)) = (NonNull::new(buffer.cast::<u8>()), usize::try_from(count)) else {
         // SAFETY: the arguments are the server's own.

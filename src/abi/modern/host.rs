@@ -324,8 +324,10 @@ impl Host for ModernHost {
             unsafe { (reads::server_read(serving.conn.as_ref().net), self.transport(serving.conn)) };
         let length = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
         // SAFETY: the buffer is valid for the call; the connection is open.
-        let n = unsafe { read(plugin, serving.fd, buffer.as_mut_ptr().cast(), length) };
-        socket::arrived(n as isize)
+        let n = socket::read_through(serving.fd, || unsafe {
+            read(plugin, serving.fd, buffer.as_mut_ptr().cast(), length)
+        });
+        socket::arrived_in(buffer.len(), n)
     }
 
     fn finish_sending(&self, client: ClientKey) -> bool {

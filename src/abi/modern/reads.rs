@@ -211,9 +211,14 @@ unsafe extern "C" fn net_read(plugin: *mut MkPlugin, fd: c_int, buffer: *mut c_v
         // SAFETY: the arguments are the server's own.
         return unsafe { read(plugin, fd, buffer, count) };
     };
-    // SAFETY: the arguments are the server's own, but for the place in its buffer.
-    let take = |bytes: &mut [u8]| unsafe {
-        read(plugin, fd, bytes.as_mut_ptr().cast(), c_int::try_from(bytes.len()).unwrap_or(c_int::MAX))
+    // SAFETY: the server is reading from this connection.
+    let plain = NonNull::new(conn).is_some_and(|conn| unsafe { is_plain(conn) });
+    let take = |bytes: &mut [u8]| {
+        let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the arguments are the server's own, but for the place, which
+        // is valid for the call.
+        let mut read = || unsafe { read(plugin, fd, bytes.as_mut_ptr().cast(), length) };
+        if plain { read() } else { socket::read_through(fd, read) }
     };
     // SAFETY: the connection is open, and its session begun; the server's
     // buffer has room for `count` bytes.

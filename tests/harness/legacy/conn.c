@@ -228,6 +228,8 @@ static int body_grow(struct client_session *cs)
 static int session_read(struct client_session *cs)
 {
     int fd = cs->socket;
+    int total = 0;
+again:
     if (cs->body_size == cs->body_length && body_grow(cs) < 0) {
         premature_close(413, cs);
         return -1;
@@ -242,6 +244,11 @@ static int session_read(struct client_session *cs)
         session_remove(fd);
         return -1;
     }
+    if ((unsigned int)n > space) {
+        cs->body_length += space;
+        total += (int)space;
+        goto again;
+    }
     cs->body_length += (unsigned int)n;
     if (cs->body == cs->body_fixed && cs->body_length == CHUNK) {
         /* the real server lets this NUL fall on the first byte of sr_fixed, which is unused now */
@@ -249,7 +256,7 @@ static int session_read(struct client_session *cs)
     } else {
         cs->body[cs->body_length] = 0;
     }
-    return (int)n;
+    return total + n;
 }
 
 int conn_read(int fd)

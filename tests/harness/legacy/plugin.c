@@ -116,7 +116,8 @@ static int transport_stub(void)
 /* the core reads from its clients through this member, so a plugin may put itself in between */
 static int transport_read(int fd, void *to, int size)
 {
-    return (int)read(fd, to, (size_t)size);
+    int n = (int)read(fd, to, (size_t)size);
+    return C.fake_tls ? read_with_rest(fd, n, size) : n;
 }
 
 static void transport_register(void)

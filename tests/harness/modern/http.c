@@ -411,6 +411,8 @@ static void too_large(struct mk_http_session *cs)
 
 static int session_read(struct mk_sched_conn *conn, struct mk_http_session *cs)
 {
+    int total = 0;
+again:
     if (cs->body_size <= cs->body_length) {
         unsigned int size = cs->body_size + (unsigned int)m_net_buffer_size();
         if ((int)size > M.server->max_request_size) {
@@ -425,20 +427,26 @@ static int session_read(struct mk_sched_conn *conn, struct mk_http_session *cs)
         }
         cs->body_size = size;
     }
+    int space = (int)(cs->body_size - cs->body_length);
     int n = conn->net->read(M.variant == V_187 ? ((struct network_187 *)(void *)conn->net)->plugin
                                                : conn->net->plugin,
-                            conn->event.fd, cs->body + cs->body_length, (int)(cs->body_size - cs->body_length));
+                            conn->event.fd, cs->body + cs->body_length, space);
     if (n == 0) {
         errno = 0;
     }
     if (n <= 0) {
         return -1;
     }
+    if (n > space) {
+        cs->body_length += (unsigned int)space;
+        total += space;
+        goto again;
+    }
     cs->body_length += (unsigned int)n;
     if (cs->body_length < CHUNK || cs->body != cs->body_fixed || M.variant != V_187) {
         cs->body[cs->body_length] = 0;
     }
-    return n;
+    return total + n;
 }
 
 static int http_read(struct mk_sched_conn *conn, struct mk_sched_worker *worker, struct mk_server *server)

@@ -56,7 +56,8 @@ static void check_plugin(const char *call, struct mk_plugin *plugin)
 static int net_read(struct mk_plugin *plugin, int fd, void *to, int len)
 {
     check_plugin("read", plugin);
-    return (int)recv(fd, to, (size_t)len, 0);
+    int n = (int)recv(fd, to, (size_t)len, 0);
+    return C.fake_tls ? read_with_rest(fd, n, len) : n;
 }
 
 static int net_write(struct mk_plugin *plugin, int fd, const void *data, size_t len)
