@@ -2,7 +2,7 @@
 
 use monkey_proxy_reverse::http::body::{BodyDecoder, BodyLength, Style};
 use monkey_proxy_reverse::http::chunked::{
-    BadChunk, CHUNK_END, Chunked, LAST_CHUNK, MAX_SIZE_LINE, MAX_TRAILERS, Piece, write_size,
+    BadChunk, CHUNK_END, Chunked, LAST_CHUNK, MAX_SIZE_LINE, MAX_TRAILERS, Piece, plain_length, write_size,
 };
 
 use super::naive::{self, Chunks, ChunksEnd, assert_same, is_one_of, shown};
@@ -32,6 +32,10 @@ pub fn check(input: &[u8]) -> bool {
             }
             assert!(expected.end == ChunksEnd::Bad || *out == passed[0], "it depends on the pieces");
         }
+    }
+    if let Some(length) = plain_length(input) {
+        assert_eq!(expected.end, ChunksEnd::Whole(length));
+        assert!(expected.trailers.is_empty());
     }
     is_written_as_it_is_read(&expected.content);
     expected.end != ChunksEnd::Bad

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use monkey_proxy_reverse::config::keys::{self, Key, KeyId};
-use monkey_proxy_reverse::config::{self, Config, ConfigError, ConfigErrors, Pattern, ProxyEntry};
+use monkey_proxy_reverse::config::keys::{self, Key};
+use monkey_proxy_reverse::config::{
+    self, Config, ConfigError, ConfigErrors, Header, HostHeader, Pattern, Piece, ProxyEntry, Via,
+};
 use monkey_proxy_reverse::http::router::Router;
 
 /// The property of the target `configuration`.
@@ -160,8 +162,9 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     for entry in &config.entries {
         let patterns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
         let servers: Vec<_> = entry.servers.iter().map(|server| server.to_string()).collect();
-        let settings = &entry.settings;
+        let (settings, heads) = (&entry.settings, &entry.settings.heads);
         let time = |time: Option<Duration>| format!("{}ms", time.unwrap_or_default().as_millis());
+        let switch = |on: bool| if on { "on" } else { "off" };
         let mut lines = vec![
             format!("Match {}", patterns.join(" ")),
             format!("ServerList {}", servers.join(" ")),
@@ -174,18 +177,51 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
             format!("ReadTimeOut {}", time(settings.read_timeout)),
             format!("ClientTimeOut {}", time(settings.client_timeout)),
             format!("RetryCount {}", settings.retry_count),
-            format!("KeepAlive {}", if settings.keep_alive { "on" } else { "off" }),
+            format!("KeepAlive {}", switch(settings.keep_alive)),
             format!("PoolSize {}", settings.pool_size),
             format!("PoolIdleTimeOut {}", time(settings.pool_idle_timeout)),
             format!("BufferSize {}", settings.buffer_size),
+            format!("MaxResponseHeader {}", settings.max_response_header),
+            format!("Upgrade {:?}", settings.upgrade),
+            format!("TunnelTimeOut {}", time(settings.tunnel_timeout)),
+            format!("RewriteLocation {}", switch(heads.rewrite_location)),
+            format!("ForwardedHeaders {:?}", heads.forwarded),
         ];
-        lines.extend(settings.statistics_url.as_ref().map(|url| format!("StatisticsURL {url}")));
+        lines.push(match &heads.host {
+            HostHeader::Client => "HostHeader client".into(),
+            HostHeader::Server => "HostHeader server".into(),
+            HostHeader::Literal(host) => format!("HostHeader {host}"),
+        });
+        lines.push(match &heads.via {
+            Via::On => "Via on".into(),
+            Via::Off => "Via off".into(),
+            Via::Named(name) => format!("Via {name}"),
+        });
+        let networks: Vec<_> = heads.trusted_proxies.iter().map(|network| network.to_string()).collect();
+        lines.push(format!(
+            "TrustedProxies {}",
+            if networks.is_empty() { "none".into() } else { networks.join(" ") }
+        ));
+        let mut add =
+            |key: &str, value: Option<&String>| lines.extend(value.map(|value| format!("{key} {value}")));
+        add("StatisticsURL", settings.statistics_url.as_ref());
+        add("StripPrefix", heads.strip_prefix.as_ref());
+        add("AddPrefix", heads.add_prefix.as_ref());
+        heads.cookie_domains.iter().for_each(|(from, to)| add("CookieDomain", Some(&format!("{from} {to}"))));
+        heads.cookie_paths.iter().for_each(|(from, to)| add("CookiePath", Some(&format!("{from} {to}"))));
+        heads.set_request.iter().for_each(|field| add("SetRequestHeader", Some(&written(field))));
+        heads.set_response.iter().for_each(|field| add("SetResponseHeader", Some(&written(field))));
+        heads.remove_request.iter().for_each(|name| add("RemoveRequestHeader", Some(name)));
+        heads.remove_response.iter().for_each(|name| add("RemoveResponseHeader", Some(name)));
         let is_written = |key: &Key| lines.iter().any(|line| line.split(' ').next() == Some(key.name));
-        if names_a_key(input, |key| !is_written(key) && key.id != KeyId::StatisticsUrl) {
-            return;
+        if names_a_key(input, |key| !is_written(key) && key.default.is_some()) {
+            return; // one that is not known here
         }
         // What came out of a variable may be something else when it stands in the file.
-        if patterns[0] == "=" || lines.iter().any(|line| line.contains("${")) {
+        let stays = |line: &str| {
+            !line.replace("${client_ip}", "").replace("${host}", "").replace("${scheme}", "").contains("${")
+        };
+        if patterns[0] == "=" || !lines.iter().all(|line| stays(line)) {
             return;
         }
         text.push_str("[PROXY_ENTRY]\n");
@@ -194,6 +230,17 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     }
     let again = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
     has_the_same_entries(config, &again, |pattern| pattern.text.clone());
+}
+
+/// The name and the value of a field, as they stand in a line.
+fn written(field: &Header) -> String {
+    let pieces = field.value.iter().map(|piece| match piece {
+        Piece::Text(text) => text.as_str(),
+        Piece::ClientIp => "${client_ip}",
+        Piece::Host => "${host}",
+        Piece::Scheme => "${scheme}",
+    });
+    format!("{} {}", field.name, pieces.collect::<String>())
 }
 
 /// Whether a line begins with such a key.

@@ -10,8 +10,10 @@
 mod chunked;
 mod configuration;
 mod naive;
+mod presented;
 mod request;
 mod response;
+mod rules;
 
 /// A fuzz target: its name, which is that of its folder in `fuzz/corpus`, and its property,
 /// which says whether the bytes were taken (true) or refused.

@@ -6,9 +6,11 @@ use monkey_proxy_reverse::http::rules::Rules;
 use monkey_proxy_reverse::http::{MAX_FIELDS, Version, path};
 
 use super::naive::{Head, assert_same, elements, is, is_one_of, shown, takes_away};
+use super::{presented, rules};
 
 /// The property of the target `request_head`.
 pub fn check(input: &[u8]) -> bool {
+    presented::check(input);
     // What stands behind the first empty line is never given to the parser.
     let end = request::head_end(input).unwrap_or(input.len());
     let head = &input[..end];
@@ -29,8 +31,8 @@ pub fn check(input: &[u8]) -> bool {
     for (secure, end) in ends(&request) {
         let says = Forwarding {
             client: if secure { "2001:db8::9" } else { "10.0.0.9" },
+            source: if secure { &[0; 16] } else { &[10, 0, 0, 9] },
             secure,
-            source: &[],
             authority: "backend:8080",
             rules: &rules,
         };
@@ -40,6 +42,7 @@ pub fn check(input: &[u8]) -> bool {
         is_the_same_request(&out, &request, &says, &end);
         has_only_what_may_go_on(&Head::read(&out), &sent, &request, &says, &end);
     }
+    rules::check_request(head, &request, &sent);
     true
 }
 
@@ -111,6 +114,8 @@ fn agrees_with_what_was_sent(request: &Request<'_, '_>, sent: &Head<'_>) {
     assert!(!(request.chunked && request.content_length.is_some()), "two framings");
     assert!(!(request.chunked && request.version == Version::Http10), "chunks in HTTP/1.0");
     let nominated = sent.nominated();
+    let names_framing = |o: &Vec<u8>| is_one_of(o, &["content-length", "transfer-encoding"]);
+    assert_eq!(request.names_framing(), nominated.iter().any(names_framing));
     assert_eq!(request.connection.close, nominated.iter().any(|o| o == b"close"));
     assert_eq!(request.connection.keep_alive, nominated.iter().any(|o| o == b"keep-alive"));
 

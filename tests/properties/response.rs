@@ -6,6 +6,7 @@ use monkey_proxy_reverse::http::response::{self, BadResponse, Parsed, Response};
 use monkey_proxy_reverse::http::{MAX_FIELDS, Version};
 
 use super::naive::{Head, assert_same, is, is_one_of, shown, takes_away};
+use super::rules;
 
 /// The property of the target `response_head`.
 pub fn check(input: &[u8]) -> bool {
@@ -117,6 +118,8 @@ fn is_told_to_clients(response: &Response<'_, '_>, sent: &Head<'_>, to_head: boo
         let told = Head::read(&out);
         is_the_same_response(&out, response, &says, to_head);
         has_only_what_may_go_on(&told, sent, &says);
+        let rewritten = rules::check_response(response, sent, &says);
+        is_the_same_response(&rewritten, response, &says, to_head);
     }
 }
 
