@@ -11,6 +11,9 @@ const LONGEST_TARGET: usize = 1536;
 /// Bytes of all field lines that are shown at most.
 const LONGEST_FIELDS: usize = 2048;
 
+/// Bytes of a host's name (RFC 1035 2.3.4).
+const LONGEST_NAME: usize = 255;
+
 /// Field lines that are shown at most; servers stop at 32 or 50.
 const MAX_SHOWN: usize = 24;
 
@@ -200,7 +203,8 @@ fn is_plain_host(value: &[u8]) -> bool {
         Some(colon) => (&value[..colon], &value[colon + 1..]),
         None => (value, &b"80"[..]),
     };
-    let name_ok = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
+    let name_ok = (1..=LONGEST_NAME).contains(&name.len())
+        && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
     let port_ok = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit) && port[0] != b'0';
     name_ok && port_ok
 }

@@ -2,7 +2,7 @@
 //! the same path.
 
 use monkey_proxy_reverse::http::path::decoded_path;
-use monkey_proxy_reverse::http::presented::{empty_lines, is_ordinary, mask, shown, tolerant_end};
+use monkey_proxy_reverse::http::presented::{empty_lines, is_ordinary, ordinary, shown, tolerant_end};
 use monkey_proxy_reverse::http::request::{self, Request};
 
 use super::naive::{self, Head, assert_same, is, is_one_of};
@@ -30,18 +30,10 @@ pub fn check(input: &[u8]) {
     if path.starts_with(b"/") {
         says_nothing_of_a_body(&shown(head, &path), &path, request.as_ref());
     }
-    let mut masked = head.to_vec();
-    mask(&mut masked);
-    assert_eq!(masked.len(), head.len());
-    let names_framing = |line: &&[u8]| {
-        let name = line.split(|&b| b == b':').next().unwrap_or_default();
-        is_one_of(naive::trim(name), FRAMING) && !line.starts_with(b" ") && !line.starts_with(b"\t")
-    };
-    assert!(
-        !masked.split(|&b| b == b'\n').skip(1).any(|line| names_framing(&line)),
-        "{}",
-        naive::shown(&masked)
-    );
+    if let Some(count) = ordinary(bytes) {
+        assert_eq!(count, bytes.windows(4).filter(|end| end == b"\r\n\r\n").count());
+        assert!(count == 0 || is_ordinary(head));
+    }
 }
 
 fn is_read_by_everybody_alike(head: &[u8], is_taken: bool) {
@@ -61,7 +53,11 @@ fn says_nothing_of_a_body(out: &[u8], path: &[u8], request: Option<&Request<'_, 
     let read = Head::read(out);
     assert_eq!(read.all("host").len(), 1);
     assert!(!read.fields.iter().any(|(name, _)| is_one_of(name, FRAMING) || is(name, "expect")));
-    assert_same(&decoded_path(out), path);
+    // Of a very long one both ends are shown.
+    assert!(out.len() < 4096, "{} bytes", out.len());
+    if path.len() <= 512 {
+        assert_same(&decoded_path(out), path);
+    }
     assert!(!out.starts_with(b"POST ") && !out.starts_with(b"PUT "));
     let Some(request) = request else { return };
     let mut room = request::storage();
@@ -72,7 +68,8 @@ fn says_nothing_of_a_body(out: &[u8], path: &[u8], request: Option<&Request<'_, 
     assert_eq!(again.method == request.method, known || request.method == "QOST" || is_qed(request.method));
     // How the connection goes on, unless there is too much to show; the engine knows better anyway.
     let plain = |value: &[u8]| value.iter().all(|b| (b' '..0x7f).contains(b));
-    if request.fields.len() <= 20 && request.fields.iter().all(|field| plain(field.value)) {
+    let length: usize = request.fields.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
+    if request.fields.len() <= 20 && length <= 2048 && request.fields.iter().all(|field| plain(field.value)) {
         let keeps = |request: &Request<'_, '_>| (request.connection.close, request.connection.keep_alive);
         assert_eq!(keeps(&again), keeps(request), "{}", naive::shown(out));
     }
