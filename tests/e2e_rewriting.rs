@@ -7,6 +7,7 @@ mod support;
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use support::{Backend, Client, Conf, Host, Kind, Next, for_each_host, vice};
@@ -487,6 +488,26 @@ fn an_entry_replaces_inherited_fields_as_a_whole() {
             host.client().get(path).expect(200);
             let seen = a.last_seen();
             assert_eq!((seen.header("X-A"), seen.header("X-B")), (Some(a_value), b_value), "{path}");
+        }
+    });
+}
+
+#[test]
+fn a_removed_field_does_not_pass_as_a_trailer() {
+    let trailers = "5\r\nhello\r\n0\r\nX-Powered-By: p\r\nX-Sum: 1\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let at_once = Backend::start("a", vice::raw(format!("{head}{trailers}"), Next::Close));
+    let pieces = vec![head.into(), trailers[..20].into(), trailers[20..].into()];
+    let later = Backend::start("b", vice::pieces(pieces, Duration::from_millis(20), Next::Close));
+    for_each_host(|kind| {
+        for backend in [&at_once, &later] {
+            let host = host(kind, backend, &["RemoveResponseHeader X-Powered-By"]);
+            let mut client = host.client();
+            client.send("GET /app HTTP/1.1\r\nHost: h\r\nConnection: TE, close\r\nTE: trailers\r\n\r\n");
+            let (answer, _) = client.read_all(Duration::from_secs(5));
+            let answer = String::from_utf8_lossy(&answer).into_owned();
+            assert!(answer.ends_with("0\r\nX-Sum: 1\r\n\r\n"), "{answer}");
+            assert!(!answer.contains("X-Powered-By"), "{answer}");
         }
     });
 }

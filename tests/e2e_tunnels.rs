@@ -204,10 +204,10 @@ fn nobody_switches_unasked_r7() {
 fn a_silent_tunnel_ends_after_its_time_u10() {
     let a = mirror();
     for_each_host(|kind| {
-        let host = Host::start(kind, Conf::new().default_key("TunnelTimeOut 400ms").route("^/app", &[&a]));
+        let host = Host::start(kind, Conf::new().default_key("TunnelTimeOut 2s").route("^/app", &[&a]));
         let mut client = tunnel(&host);
         for _ in 0..4 {
-            thread::sleep(Duration::from_millis(200));
+            thread::sleep(Duration::from_millis(600));
             client.send("x");
             assert_eq!(client.read_exactly(1), b"x", "kept up by traffic");
         }

@@ -18,6 +18,7 @@ use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
 use crate::http::response::{self, BadResponse, Parsed, SWITCHING_PROTOCOLS};
+use crate::http::trailers;
 
 /// Interim responses to one request; a backend that sends more is not coming to the point.
 const MAX_INTERIMS: u32 = 64;
@@ -204,7 +205,8 @@ impl Worker {
         } else {
             self.set_deadline(key, route.settings.read_timeout, now);
         }
-        Ok(Some(self.send(key, text, sent, &relayed.tail)))
+        let tail = trailers::without(&relayed.tail, |name| route.rules.response.names(name));
+        Ok(Some(self.send(key, text, sent, &tail)))
     }
 
     /// The backend has switched protocols: from here on, bytes are just bytes.
@@ -296,13 +298,14 @@ impl Worker {
             }
         };
         *reusable &= !relayed.surplus;
+        let tail = trailers::without(&relayed.tail, |name| order.route.rules.response.names(name));
         order.route.counters[attempt.backend].bytes(0, n as u64);
         if relayed.done {
             self.finish_upstream(key, now);
         } else {
             self.set_deadline(key, timeout, now);
         }
-        if relayed.keep == 0 && relayed.tail.is_empty() {
+        if relayed.keep == 0 && tail.is_empty() {
             self.queue(key);
             return None;
         }
@@ -312,7 +315,7 @@ impl Worker {
             first = self.take_buffer();
             sent = wrap(&mut first, &mut self.scratch, relayed.keep);
         }
-        Some(self.send(key, first, sent, &relayed.tail))
+        Some(self.send(key, first, sent, &tail))
     }
 
     /// The response is complete: the upstream goes to the pool or is closed.

@@ -39,3 +39,10 @@ pub fn ending(lines: &[u8]) -> Vec<u8> {
     out.extend_from_slice(CHUNK_END);
     out
 }
+
+/// What is left of such an [`ending`] without the fields of which `removed` knows the names.
+pub fn without(ending: &[u8], removed: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let name = |line: &[u8]| line.iter().position(|&b| b == b':').unwrap_or(0);
+    let lines = ending.split_inclusive(|&b| b == b'\n');
+    lines.filter(|line| !removed(&line[..name(line)])).flatten().copied().collect()
+}
