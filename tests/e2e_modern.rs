@@ -261,3 +261,18 @@ fn bodies_of_any_size_leave_the_servers_buffer_alone() {
         }
     });
 }
+
+#[test]
+fn a_connection_in_use_outlives_the_servers_time_out() {
+    let a = Backend::start("a", vice::echo());
+    for_each_modern_host(|kind| {
+        let host = Setup::new(kind, Conf::new().route("^/app", &[&a])).server_line("Timeout 1").start();
+        let mut client = host.client();
+        for _ in 0..12 {
+            client.get("/app").expect(200);
+            thread::sleep(Duration::from_millis(300));
+        }
+        // Unused, it is closed as before.
+        assert!(client.closed_within(Duration::from_secs(10)));
+    });
+}

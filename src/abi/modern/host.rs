@@ -242,8 +242,13 @@ impl ModernHost {
                 // The server's first question at the end; the buffer, which may
                 // hold a rest that is no request, is not looked at then.
                 (*serving.session.as_ptr()).counter_connections = c_int::MAX;
-            } else if serving.asleep {
-                self.watch(serving, MASK_READ);
+            } else {
+                // Else a connection that is in use would be closed between two
+                // requests, once it is as old as `Timeout`.
+                (*conn).arrive_time = libc::time(std::ptr::null_mut());
+                if serving.asleep {
+                    self.watch(serving, MASK_READ);
+                }
             }
         }
         if end.fate == Fate::Abort {

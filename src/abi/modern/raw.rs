@@ -215,7 +215,9 @@ pub struct MkConfigListener {
 pub struct MkSchedConn {
     /// Its socket in the event loop.
     pub event: MkEvent,
-    _a: [u8; 24],
+    _a: [u8; 16],
+    /// When it was accepted, in seconds since 1970; the server's `Timeout` counts from there.
+    pub arrive_time: libc::time_t,
     /// What happens on it.
     pub protocol: *const MkSchedHandler,
     /// The listening socket that it came in by.
@@ -374,6 +376,7 @@ pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
     ("mk_sched_handler", "capabilities", 44, offset_of!(MkSchedHandler, capabilities)),
     ("mk_sched_handler", "sched_extra_size", 40, offset_of!(MkSchedHandler, sched_extra_size)),
     ("mk_sched_conn", "event", 0, offset_of!(MkSchedConn, event)),
+    ("mk_sched_conn", "arrive_time", 88, offset_of!(MkSchedConn, arrive_time)),
     ("mk_sched_conn", "protocol", 96, offset_of!(MkSchedConn, protocol)),
     ("mk_sched_conn", "server_listen", 104, offset_of!(MkSchedConn, server_listen)),
     ("mk_sched_worker", "listeners", 104, offset_of!(MkSchedWorker, listeners)),
