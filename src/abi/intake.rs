@@ -20,6 +20,9 @@ pub struct Held {
 /// Bytes of a head that are kept until it is complete; a longer one is refused.
 const LONGEST_HEAD: usize = 64 * 1024;
 
+/// Bytes that a transport may have at hand at once: one TLS record (RFC 8446 5.1).
+const LARGEST_RECORD: usize = 16 * 1024;
+
 /// How the bytes of a client are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
@@ -106,12 +109,14 @@ impl Intake {
         self.read_on(shared, fd, buffer, reading, !kept.is_empty(), (peek, take))
     }
 
-    /// Reads so many bytes more that the transport has at hand: nobody would
-    /// tell of them later. Answers whether they came.
+    /// Reads on behind `self.work`, so many bytes at least: the transport has
+    /// them at hand, and nobody would tell of them later. Answers whether they came.
     fn take_further(&mut self, further: usize, take: &impl Fn(&mut [u8]) -> c_int) -> bool {
         let begun = self.work.len();
-        self.work.resize(begun + further, 0);
-        usize::try_from(take(&mut self.work[begun..])) == Ok(further)
+        self.work.resize(begun + further.max(LARGEST_RECORD), 0);
+        let came = usize::try_from(take(&mut self.work[begun..])).unwrap_or(0);
+        self.work.truncate(begun + came);
+        came >= further
     }
 
     /// Goes on with a request that is not as simple as most; its text, as far as
