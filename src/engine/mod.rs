@@ -21,6 +21,7 @@
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
 //! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
+pub mod budget;
 mod date;
 mod deadlines;
 pub mod drive;
@@ -31,6 +32,7 @@ pub mod host;
 pub mod intake;
 pub mod naming;
 mod outcome;
+pub mod poison;
 mod pool;
 mod relay;
 mod resolver;
