@@ -21,6 +21,7 @@
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
 //! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
+pub mod attempts;
 pub mod budget;
 mod date;
 mod deadlines;
@@ -36,6 +37,7 @@ pub mod poison;
 mod pool;
 mod relay;
 mod resolver;
+pub mod retry;
 mod serve;
 pub mod setup;
 pub mod shared;
