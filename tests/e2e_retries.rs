@@ -489,6 +489,7 @@ fn a_request_that_breaks_two_servers_does_not_meet_the_third() {
             let first = farm.attempts(&host, "GET", "/app/poison?1", 502);
             // At most: idle and new at the first, new at the second.
             assert!((2..=3).contains(&first), "{first} attempts");
+            host.expect_output("'GET /app/poison' made two backends break");
             for query in 2..8 {
                 let target = format!("/app/poison?{query}");
                 assert_eq!(farm.attempts(&host, "GET", &target, 502), 1, "{target}");

@@ -174,6 +174,17 @@ pub fn is_repeatable(request: &Request<'_, '_>, route: &Route) -> bool {
         || retries.key_header.as_deref().is_some_and(is_key)
 }
 
+/// Method and path of a request, for a line of a log.
+fn named(request: &[u8]) -> String {
+    let end = request.iter().take(NAMED_MAX).take_while(|&&byte| !matches!(byte, b'?' | b'\r')).count();
+    let line = String::from_utf8_lossy(&request[..end]);
+    let name = line.strip_suffix(" HTTP/1.1").unwrap_or(&line);
+    format!("'{}'", name.escape_default())
+}
+
+/// Bytes of a request that a log gets to see.
+const NAMED_MAX: usize = 120;
+
 impl Order {
     /// How an attempt has failed.
     fn failed(&self, trouble: Trouble, attempt: &Attempt) -> Failed {
@@ -251,6 +262,7 @@ impl Worker {
         let Attempt { backend, reused, trial, in_flight, .. } = attempt;
         drop(in_flight);
         let blame = order.attempts.blame(&failed, failure, backend);
+        let request = if let Blame::Poison(_) = blame { named(&order.request) } else { String::new() };
         let next = order.next(&failed, now);
         match blame {
             Blame::Backend => self.judge(&route, backend, trial, reused, failure, now),
@@ -259,7 +271,7 @@ impl Worker {
                 let timeout = route.settings.retries.poison_timeout;
                 self.shared.poison.remember(print, now.ms.saturating_add(milliseconds(timeout)));
                 log::warn!(
-                    "a request made two backends break ({failure}); others like it get one attempt for {} s \
+                    "{request} made two backends break ({failure}); requests like it get one attempt for {} s \
                      (entry of line {})",
                     timeout.as_secs_f32(),
                     route.line
@@ -357,5 +369,90 @@ impl Worker {
         if let Some(kept) = order.attempts.take_kept() {
             self.abandon(&order.route, Phase::Asking { attempt: kept.attempt, head: Vec::new() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    const SENT: Failed = Failed {
+        trouble: Trouble::Lost,
+        connection: Connection::Fresh,
+        sent: true,
+        repeating: Repeating::Harmless,
+    };
+
+    fn attempts(guard: Guard) -> Attempts {
+        Attempts { begun: 0, left: 2, until_ms: None, kept: Kept::Nothing, guard }
+    }
+
+    fn print() -> Fingerprint {
+        Poison::new().fingerprint("GET", None, "/")
+    }
+
+    #[test]
+    fn one_backend_may_break_and_the_second_makes_it_poison() {
+        let print = print();
+        let mut attempts = attempts(Guard::Trusts(print));
+        assert!(!attempts.is_suspect());
+        assert_eq!(attempts.blame(&SENT, &Failure::Closed, 4), Blame::Backend);
+        assert!(attempts.is_suspect());
+        // The same one again proves nothing.
+        assert_eq!(attempts.blame(&SENT, &Failure::Closed, 4), Blame::Backend);
+        let reset = Failure::Reset(io::ErrorKind::ConnectionReset.into());
+        assert_eq!((attempts.blame(&SENT, &reset, 5), attempts.left), (Blame::Poison(print), 0));
+        assert_eq!(attempts.blame(&SENT, &Failure::Closed, 6), Blame::Request);
+        assert_eq!(attempts.blame(&SENT, &Failure::HeaderTimeOut, 6), Blame::Request);
+        let refused = Failure::Connect(io::ErrorKind::ConnectionRefused.into());
+        let unconnected = Failed { trouble: Trouble::NoConnection, sent: false, ..SENT };
+        assert_eq!(attempts.blame(&unconnected, &refused, 6), Blame::Backend);
+    }
+
+    #[test]
+    fn only_a_new_connection_that_breaks_over_the_request_is_a_witness() {
+        let slow = Failed { trouble: Trouble::TooSlow, ..SENT };
+        let invalid = Failed { trouble: Trouble::Invalid, ..SENT };
+        let cases = [
+            (SENT, Failure::Closed, true),
+            (invalid, Failure::ClosedInHead, true),
+            (Failed { connection: Connection::Pooled, ..SENT }, Failure::Closed, false),
+            (Failed { sent: false, ..SENT }, Failure::Closed, false),
+            (slow, Failure::HeaderTimeOut, false),
+            (invalid, Failure::BadResponse(crate::http::response::BadResponse::Malformed), false),
+        ];
+        for (failed, failure, witness) in cases {
+            let mut attempts = attempts(Guard::Trusts(print()));
+            assert_eq!(attempts.blame(&failed, &failure, 0), Blame::Backend);
+            assert_eq!(attempts.is_suspect(), witness, "{failure:?} {failed:?}");
+        }
+    }
+
+    #[test]
+    fn without_the_guard_it_is_always_the_backend() {
+        let mut attempts = attempts(Guard::Off);
+        for backend in 0..5 {
+            assert_eq!(attempts.blame(&SENT, &Failure::Closed, backend), Blame::Backend);
+        }
+        assert_eq!(attempts.left, 2);
+    }
+
+    #[test]
+    fn the_clock_begins_with_the_first_attempt() {
+        let mut attempts = attempts(Guard::Off);
+        let at = |ms| Now { ms, unix: 0 };
+        assert!(!attempts.begin(Some(Duration::from_secs(1)), at(500)));
+        assert!(attempts.begin(Some(Duration::from_secs(1)), at(900)));
+        assert_eq!(attempts.until_ms, Some(1500));
+    }
+
+    #[test]
+    fn a_request_is_named_in_one_short_line() {
+        assert_eq!(named(b"GET /a?secret HTTP/1.1\r\nHost: h\r\n"), "'GET /a'");
+        assert_eq!(named(b"PUT /a HTTP/1.1\r\n"), "'PUT /a'");
+        assert_eq!(named(b"GET /\x1b[0m\xff"), "'GET /\\u{1b}[0m\\u{fffd}'");
+        assert!(named(&[b'x'; 10_000]).len() < 200);
     }
 }
