@@ -419,6 +419,9 @@ fn a_failing_farm_gets_little_more_than_its_load() {
         let (all, denied) = served(&["RetryBudget 20", "RetryBudgetMin 0"]);
         assert!((REQUESTS + 10..=REQUESTS + REQUESTS / 5).contains(&all), "{all} of {REQUESTS}");
         assert!((REQUESTS - 20..=REQUESTS).contains(&denied), "{denied} of {REQUESTS}");
+        // Two a second in ten seconds, which may come at once.
+        let (all, _) = served(&["RetryBudget 1", "RetryBudgetMin 2"]);
+        assert!((REQUESTS + 20..=REQUESTS + 40).contains(&all), "{all} of {REQUESTS}");
         assert_eq!(served(&["RetryBudget 0"]), (3 * REQUESTS, 0));
         assert_eq!(served(&["RetryBudget 0", "RetryCount 1"]), (2 * REQUESTS, 0));
         assert_eq!(served(&["RetryBudget 1", "RetryBudgetMin 1000"]), (3 * REQUESTS, 0));

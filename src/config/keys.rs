@@ -269,7 +269,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Number { max: 65_535 },
         default: Some("3"),
         example: "3",
-        doc: "requests sent again in each second whatever RetryBudget says",
+        doc: "requests sent again for each of these seconds whatever RetryBudget says",
     },
     Key {
         id: KeyId::PoisonGuard,

@@ -21,7 +21,7 @@ pub struct Retries {
     pub key_header: Option<String>,
     /// Repetitions in percent of the requests; 0 for as many as there may be.
     pub budget_percent: u32,
-    /// Repetitions in each second that the budget does not count.
+    /// Repetitions for each second of the budget's window that are allowed in any case.
     pub budget_min: u32,
     /// Whether a request that makes servers break is kept from the others.
     pub poison_guard: bool,

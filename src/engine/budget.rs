@@ -16,16 +16,18 @@ const WINDOW: usize = 10;
 pub struct Budget {
     /// Repetitions in percent of requests; 0 is no limit.
     percent: u64,
-    /// Repetitions in a second that are always allowed.
-    min: u64,
+    /// Repetitions in a window that are always allowed. They may come at once: when a backend
+    /// dies, all the requests that it had do so.
+    floor: u64,
     seconds: [AtomicU64; WINDOW],
 }
 
 impl Budget {
-    /// A budget of `percent` of the requests, and of `min` in each second whatever they are.
+    /// A budget of `percent` of the requests, and of `min` for each second of the window whatever
+    /// they are.
     /// With 0 percent there is no limit.
     pub fn new(percent: u32, min: u32) -> Self {
-        Budget { percent: percent.into(), min: min.into(), seconds: Default::default() }
+        Budget { percent: percent.into(), floor: u64::from(min) * WINDOW as u64, seconds: Default::default() }
     }
 
     /// A request came, at `now_ms` milliseconds.
@@ -50,7 +52,7 @@ impl Budget {
             let count = Count::of(word, second);
             let requests = before.requests + count.requests;
             let taken = before.repetitions + count.repetitions;
-            let room = count.repetitions < self.min || (taken + 1) * 100 <= requests * self.percent;
+            let room = taken < self.floor || (taken + 1) * 100 <= requests * self.percent;
             room.then(|| count.with_repetition().word(second))
         };
         self.slot(second).fetch_update(Relaxed, Relaxed, add).is_ok()
@@ -136,13 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn some_in_each_second_whatever_happens() {
+    fn some_for_each_second_whatever_happens() {
         let budget = Budget::new(20, 3);
-        for second in 0..30 {
-            assert_eq!(taken(&budget, second * 1000), 3);
-            assert_eq!(taken(&budget, second * 1000 + 999), 0);
+        assert_eq!(taken(&budget, 500), 30);
+        assert_eq!(taken(&budget, 9_999), 0);
+        for second in 10..40 {
+            (0..3).for_each(|_| assert!(budget.take(second * 1000)));
         }
+        assert_eq!(taken(&budget, 39_999), 0);
         assert_eq!(taken(&Budget::new(20, 0), 0), 0);
+    }
+
+    #[test]
+    fn the_larger_of_the_two_counts() {
+        let budget = Budget::new(20, 3);
+        requests(&budget, 0, 140);
+        assert_eq!(taken(&budget, 0), 30);
+        requests(&budget, 0, 60);
+        assert_eq!(taken(&budget, 0), 10);
     }
 
     #[test]
