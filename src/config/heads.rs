@@ -294,7 +294,7 @@ pub(super) fn paths(from: &str, to: &str) -> Option<(String, String)> {
 }
 
 /// RFC 9110 5.6.2.
-fn is_token(text: &str) -> bool {
+pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 

@@ -12,6 +12,7 @@ use super::heads::{self, Header, HeaderError, Side};
 use super::keys::{self, KEYS, Key, KeyId, Kind};
 use super::model::{LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
+use super::retries::{self, RetryOn};
 use super::suggest::{closest, normalized};
 use super::{PATTERN_SIZE_LIMIT, address};
 
@@ -192,7 +193,15 @@ impl Draft {
             KeyId::StatisticsUrl => store(&mut settings.statistics_url, kind.url_path(text).map(Some)),
             KeyId::AttemptsCount => store(&mut settings.attempts_count, kind.number(text)),
             KeyId::OfflineTimeOut => store(&mut settings.offline_timeout, kind.time(text)),
-            KeyId::RetryCount => store(&mut settings.retry_count, kind.number(text)),
+            KeyId::RetryOn => return self.set_causes(key, &span, value, problems),
+            KeyId::RetryCount => store(&mut settings.retries.count, kind.number(text)),
+            KeyId::RetryTimeOut => store(&mut settings.retries.timeout, kind.time_limit(text)),
+            KeyId::RetryNonIdempotent => store(&mut settings.retries.non_idempotent, kind.switch(text)),
+            KeyId::RetryKeyHeader => store(&mut settings.retries.key_header, retries::key_header(text)),
+            KeyId::RetryBudget => store(&mut settings.retries.budget_percent, kind.number(text)),
+            KeyId::RetryBudgetMin => store(&mut settings.retries.budget_min, kind.number(text)),
+            KeyId::PoisonGuard => store(&mut settings.retries.poison_guard, kind.switch(text)),
+            KeyId::PoisonTimeOut => store(&mut settings.retries.poison_timeout, kind.time(text)),
             KeyId::ConnectTimeOut => store(&mut settings.connect_timeout, kind.time_limit(text)),
             KeyId::SendTimeOut => store(&mut settings.send_timeout, kind.time_limit(text)),
             KeyId::HeaderTimeOut => store(&mut settings.header_timeout, kind.time_limit(text)),
@@ -274,6 +283,19 @@ impl Draft {
                     let kind = ErrorKind::BadValue { key: key_name, value, expected };
                     problems.add(&span.at_column(column), kind);
                 }
+            }
+        }
+    }
+
+    fn set_causes(&mut self, key: &Key, span: &Span, value: &Value, problems: &mut Problems) {
+        let words: Vec<(usize, &str)> = value.words().collect();
+        match RetryOn::from_words(words.iter().map(|&(_, word)| word)) {
+            Ok(on) => self.settings.retries.on = on,
+            Err(index) => {
+                let (column, word) = words[index];
+                let (key_name, expected) = (key.name.to_owned(), key.kind.expected());
+                let kind = ErrorKind::BadValue { key: key_name, value: word.to_owned(), expected };
+                problems.add(&span.at_column(column), kind);
             }
         }
     }

@@ -12,6 +12,7 @@ pub mod keys;
 mod lower;
 mod model;
 mod parse;
+mod retries;
 mod suggest;
 mod values;
 
@@ -22,6 +23,7 @@ pub use address::AddressError;
 pub use error::{ConfigError, ConfigErrors, ErrorKind};
 pub use heads::{ForwardedHeaders, Header, HeaderError, Heads, HostHeader, Piece, Side, Via};
 pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
+pub use retries::{Retries, RetryCause, RetryOn};
 
 use error::{Problems, Span};
 use parse::ReadError;

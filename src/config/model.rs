@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::heads::Heads;
+use super::retries::Retries;
 use super::suggest::normalized;
 
 /// A whole configuration.
@@ -147,8 +148,8 @@ pub struct Settings {
     pub read_timeout: Option<Duration>,
     /// Longest pause of a client that takes the response.
     pub client_timeout: Option<Duration>,
-    /// Tries after the first one.
-    pub retry_count: u32,
+    /// When a request is asked again.
+    pub retries: Retries,
     /// Whether connections to servers are kept for further requests.
     pub keep_alive: bool,
     /// Idle connections kept for each server by each worker; 0 keeps none.
@@ -220,7 +221,7 @@ impl Default for Settings {
             header_timeout: Some(minute),
             read_timeout: Some(minute),
             client_timeout: Some(minute),
-            retry_count: 2,
+            retries: Retries::default(),
             keep_alive: true,
             pool_size: 32,
             pool_idle_timeout: Some(Duration::from_secs(4)),

@@ -88,7 +88,7 @@ fn every_key_is_understood() {
             header_timeout: Some(Duration::from_secs(2)),
             read_timeout: Some(Duration::from_secs(3)),
             client_timeout: None,
-            retry_count: 0,
+            retries: Retries { count: 0, ..Retries::default() },
             keep_alive: false,
             pool_size: 7,
             pool_idle_timeout: None,
@@ -99,6 +99,55 @@ fn every_key_is_understood() {
             heads: Heads { host: HostHeader::Literal("app:81".to_owned()), ..Heads::default() },
         }
     );
+}
+
+#[test]
+fn every_key_about_retries_is_understood() {
+    let config = good(
+        "[PROXY_DEFAULTS]\n RetryOn 503 connect\n RetryBudget 5\n\
+         [PROXY_ENTRY]\n Match x\n ServerList a\n RetryCount 1\n RetryTimeOut 500ms\n RetryNonIdempotent on\n \
+         RetryKeyHeader X-Once\n RetryBudgetMin 0\n PoisonGuard off\n PoisonTimeOut 2m\n\
+         [PROXY_ENTRY]\n Match y\n ServerList a\n RetryOn off\n RetryTimeOut 0\n RetryKeyHeader off\n",
+    );
+    let defaults = Retries { budget_percent: 5, ..Retries::default() };
+    assert_eq!(
+        config.entries[0].settings.retries,
+        Retries {
+            on: RetryOn::new([RetryCause::Connect, RetryCause::Status(503)]),
+            count: 1,
+            timeout: Some(Duration::from_millis(500)),
+            non_idempotent: true,
+            key_header: Some("X-Once".to_owned()),
+            budget_min: 0,
+            poison_guard: false,
+            poison_timeout: Duration::from_secs(120),
+            ..defaults.clone()
+        }
+    );
+    let off = Retries { on: RetryOn::new([]), timeout: None, key_header: None, ..defaults };
+    assert_eq!(config.entries[1].settings.retries, off);
+}
+
+#[test]
+fn bad_values_about_retries() {
+    const CAUSES: &str = "off, or some of connect, stale, reset, timeout, invalid, 429, 500, 502, 503, 504";
+    let entry = |line: &str| format!("[PROXY_ENTRY]\n Match x\n ServerList a\n {line}\n");
+    for (line, message) in [
+        ("RetryOn connect 404", format!("p.conf:4:18: '404' is no value for RetryOn; write {CAUSES}")),
+        ("RetryOn off reset", format!("p.conf:4:10: 'off' is no value for RetryOn; write {CAUSES}")),
+        (
+            "RetryKeyHeader a:b",
+            "p.conf:4:17: 'a:b' is no value for RetryKeyHeader; write off, or the name of a header, as in \
+             Idempotency-Key"
+                .to_owned(),
+        ),
+        (
+            "RetryBudget 20%",
+            "p.conf:4:14: '20%' is no value for RetryBudget; write a whole number from 0 to 100".to_owned(),
+        ),
+    ] {
+        assert_eq!(messages(&entry(line)), [message]);
+    }
 }
 
 #[test]
@@ -346,7 +395,7 @@ fn keys_in_the_wrong_place_or_unknown() {
     assert_eq!(
         messages_for("Colour blue"),
         [
-            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryCount, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
+            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
         ]
     );
     // The missing Match isn't held against an entry that misspells it.

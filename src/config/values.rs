@@ -22,6 +22,10 @@ impl Kind {
             Kind::Size { min, max } => {
                 format!("bytes from {min} to {max}, or as in 16K, 1M")
             }
+            Kind::Causes => {
+                "off, or some of connect, stale, reset, timeout, invalid, 429, 500, 502, 503, 504".to_owned()
+            }
+            Kind::KeyHeader => "off, or the name of a header, as in Idempotency-Key".to_owned(),
             Kind::Host => {
                 "client, server, or a host name with or without a port, as in app.example.com:8080".to_owned()
             }

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::attempts::Attempts;
 use super::host::Fate;
 use super::naming::Naming;
 use super::shared::Route;
@@ -87,7 +88,7 @@ pub struct Order {
     pub takes_trailers: bool,
     /// Under which name it goes out.
     pub naming: Naming,
-    /// Repeating it changes nothing.
+    /// Repeating it changes nothing, by its method or by what was said of it.
     pub idempotent: bool,
     /// The client's address as bytes (Source-Hash).
     pub source: [u8; 16],
@@ -97,8 +98,8 @@ pub struct Order {
     pub connection: u32,
     /// Backends that were asked already.
     pub tried: Tried,
-    /// Attempts that `RetryCount` still allows once bytes were sent.
-    pub retries_left: u32,
+    /// What became of its attempts so far.
+    pub attempts: Attempts,
 }
 
 impl Order {

@@ -1,10 +1,11 @@
-//! What can go wrong between us and a backend, whose fault it is, whether the
-//! request may go out again, and what the client is told.
+//! What can go wrong between us and a backend, whose fault it is, and what the
+//! client is told.
 
 use std::io;
 
 use rustix::io::Errno;
 
+use super::retry::Trouble;
 use crate::http::chunked::BadChunk;
 use crate::http::response::BadResponse;
 
@@ -50,30 +51,6 @@ pub enum Failure {
     ReadTimeOut,
 }
 
-/// What to do about a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// The same backend over a new connection: the pooled one was stale.
-    SameBackend,
-    /// Another backend that was not asked yet.
-    OtherBackend,
-    /// Tell the client.
-    GiveUp,
-}
-
-/// What the decision depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Attempted {
-    /// The connection came from the pool.
-    pub reused: bool,
-    /// Some byte of the request may have reached the backend.
-    pub sent: bool,
-    /// Repeating the request changes nothing (RFC 9110 9.2.2).
-    pub idempotent: bool,
-    /// Further attempts that `RetryCount` leaves for requests that were sent.
-    pub retries_left: u32,
-}
-
 impl Failure {
     /// The failure to open a connection.
     pub fn of_connect(error: io::Error) -> Self {
@@ -110,53 +87,26 @@ impl Failure {
         }
     }
 
-    /// What to do next. No request goes out twice unless that is harmless or
-    /// no byte of it can have arrived.
-    pub fn next(&self, attempted: Attempted) -> Next {
+    /// What it is for the rule of retries.
+    pub fn trouble(&self) -> Trouble {
         match self {
-            Failure::Connect(_) | Failure::Local(_) | Failure::ConnectTimeOut => Next::OtherBackend,
-            _ if !self.is_loss() => Next::GiveUp,
-            _ if attempted.sent && !attempted.idempotent => Next::GiveUp,
-            _ if attempted.reused => Next::SameBackend,
-            _ if attempted.retries_left > 0 => Next::OtherBackend,
-            _ => Next::GiveUp,
+            Failure::Connect(_) | Failure::Local(_) | Failure::ConnectTimeOut => Trouble::NoConnection,
+            Failure::Reset(_) | Failure::Closed => Trouble::Lost,
+            Failure::SendTimeOut | Failure::HeaderTimeOut => Trouble::TooSlow,
+            Failure::ClosedInHead | Failure::BadResponse(_) | Failure::BadChunk(_) => Trouble::Invalid,
+            Failure::Truncated | Failure::ReadTimeOut => Trouble::InAnswer,
         }
     }
 
     /// The connection was lost before a byte of the answer.
     fn is_loss(&self) -> bool {
-        matches!(self, Failure::Reset(_) | Failure::Closed)
+        self.trouble() == Trouble::Lost
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn attempted(reused: bool, sent: bool, idempotent: bool, retries_left: u32) -> Attempted {
-        Attempted { reused, sent, idempotent, retries_left }
-    }
-
-    #[test]
-    fn a_request_is_repeated_only_when_that_is_harmless_c3_c4_c7_c9() {
-        let refused = || Failure::Connect(io::ErrorKind::ConnectionRefused.into());
-        let cases = [
-            (refused(), attempted(false, false, false, 0), Next::OtherBackend),
-            (Failure::ConnectTimeOut, attempted(false, false, false, 0), Next::OtherBackend),
-            (Failure::Closed, attempted(true, true, true, 0), Next::SameBackend),
-            (Failure::Closed, attempted(true, true, false, 2), Next::GiveUp),
-            (Failure::Closed, attempted(true, false, false, 2), Next::SameBackend),
-            (Failure::Closed, attempted(false, true, true, 2), Next::OtherBackend),
-            (Failure::Closed, attempted(false, true, true, 0), Next::GiveUp),
-            (Failure::Closed, attempted(false, true, false, 2), Next::GiveUp),
-            (Failure::ClosedInHead, attempted(true, true, true, 2), Next::GiveUp),
-            (Failure::HeaderTimeOut, attempted(false, true, true, 2), Next::GiveUp),
-            (Failure::BadResponse(BadResponse::Malformed), attempted(false, true, true, 2), Next::GiveUp),
-        ];
-        for (failure, attempted, next) in cases {
-            assert_eq!(failure.next(attempted), next, "{failure:?} {attempted:?}");
-        }
-    }
 
     #[test]
     fn our_own_shortage_is_not_the_backends_fault() {

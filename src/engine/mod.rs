@@ -21,6 +21,8 @@
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
 //! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
+pub mod attempts;
+pub mod budget;
 mod date;
 mod deadlines;
 pub mod drive;
@@ -31,9 +33,11 @@ pub mod host;
 pub mod intake;
 pub mod naming;
 mod outcome;
+pub mod poison;
 mod pool;
 mod relay;
 mod resolver;
+pub mod retry;
 mod serve;
 pub mod setup;
 pub mod shared;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Now;
 use super::exchange::{Attempt, Exchange, Phase};
-use super::failure::{Attempted, Failure, Next};
+use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::retry::Next;
 use super::shared::Route;
 use super::worker::Worker;
 use crate::balancer::Flip;
@@ -19,14 +20,22 @@ impl Worker {
     pub(super) fn fail(&mut self, key: ClientKey, failure: Failure, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
-        let (attempt, sent, relaying) = match phase {
-            Phase::Connecting(attempt) => (attempt, false, false),
-            Phase::Asking { attempt, head } => {
-                drop(head);
-                let sent = attempt.written > 0;
-                (attempt, sent, false)
+        let (attempt, head_begun) = match phase {
+            Phase::Connecting(attempt) => (attempt, false),
+            Phase::Asking { attempt, head } => (attempt, !head.is_empty()),
+            Phase::Relaying { attempt, .. } => {
+                // The head is out: all that is left is to let the client see the cut.
+                exchange.phase = Phase::Flushing(Fate::Abort);
+                exchange.deadline_ms = None;
+                self.upstreams.remove(attempt.upstream);
+                if let Some(order) = &exchange.order {
+                    let route = Arc::clone(&order.route);
+                    let Attempt { backend, reused, trial, .. } = attempt;
+                    self.judge(&route, backend, trial, reused, &failure, now);
+                }
+                self.queue(key);
+                return;
             }
-            Phase::Relaying { attempt, .. } => (attempt, true, true),
             other @ (Phase::Gathering
             | Phase::Picking
             | Phase::Tunnel { .. }
@@ -36,40 +45,16 @@ impl Worker {
                 return;
             }
         };
-        self.upstreams.remove(attempt.upstream);
-        let Some(order) = exchange.order.as_mut() else { return };
-        let route = Arc::clone(&order.route);
-        let Attempt { backend, reused, trial, in_flight, interims, .. } = attempt;
-        drop(in_flight);
-        // What is not here any more, or was answered in part, cannot be asked again.
-        let sent = sent || order.upload.let_go || interims > 0;
-        let repeatable = order.idempotent && !order.upload.let_go && interims == 0;
-        if relaying {
-            // The head is out: all that is left is to let the client see the cut.
-            exchange.phase = Phase::Flushing(Fate::Abort);
-            exchange.deadline_ms = None;
-            self.judge(&route, backend, trial, reused, &failure, now);
-            self.queue(key);
-            return;
-        }
         exchange.status = failure.status();
-        let attempted = Attempted { reused, sent, idempotent: repeatable, retries_left: order.retries_left };
-        let next = failure.next(attempted);
-        if next == Next::OtherBackend && sent {
-            order.retries_left -= 1;
-        }
-        self.judge(&route, backend, trial, reused, &failure, now);
-        match next {
+        self.upstreams.remove(attempt.upstream);
+        let (backend, trial) = (attempt.backend, attempt.trial);
+        match self.review(key, attempt, head_begun, &failure, now) {
             Next::SameBackend => {
-                if !self.attempt(key, backend, trial, false, now) {
-                    self.queue(key);
-                }
+                // If that fails at once, it is back to picking, or told already.
+                self.attempt(key, backend, trial, false, now);
             }
-            Next::OtherBackend => {}
-            Next::GiveUp => {
-                let (status, why) = (failure.status(), failure.to_string());
-                self.reply_error(key, status, &why, None, now);
-            }
+            Next::OtherBackend(_) => {}
+            Next::GiveUp(_) => self.give_up(key, &failure, now),
         }
         self.queue(key);
     }
@@ -119,7 +104,8 @@ impl Worker {
     pub(super) fn discard(&mut self, exchange: Exchange) {
         let Exchange { phase, order, pending, .. } = exchange;
         self.recycle(pending);
-        if let Some(order) = order {
+        if let Some(mut order) = order {
+            self.abandon_kept(&mut order);
             self.abandon(&order.route, phase);
             self.recycle(order.request);
         }

@@ -65,7 +65,12 @@ impl Worker {
 
     /// Looks for response heads in the first `filled` bytes of the read buffer;
     /// `None` when more must be read and nothing is to be told to the client.
-    fn take_head(&mut self, key: ClientKey, filled: usize, now: Now) -> Result<Option<Asked>, Failure> {
+    pub(super) fn take_head(
+        &mut self,
+        key: ClientKey,
+        filled: usize,
+        now: Now,
+    ) -> Result<Option<Asked>, Failure> {
         self.date.refresh(now);
         let mut text = self.take_buffer();
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Some(Asked::Wait)) };
@@ -121,6 +126,9 @@ impl Worker {
                     forward::interim_head(&mut text, &response, true, rewriting.as_ref());
                     break (from + length, Found::Switch);
                 }
+                Parsed::Complete { response, .. } if order.declines(response.status, attempt, now) => {
+                    break (0, Found::Declined(response.status));
+                }
                 Parsed::Complete { response, length } => {
                     // A client of HTTP/1.0 sees the end of what has no length
                     // by the close alone.
@@ -146,6 +154,11 @@ impl Worker {
             }
         };
         let action = match found {
+            Found::Declined(status) => {
+                self.recycle(text);
+                self.keep_back(key, status, filled, now);
+                return Ok(Some(Asked::Changed));
+            }
             Found::Switch => self.begin_tunnel(key, text, length, filled, now),
             Found::Answer(answer) => self.begin_answer(key, text, &answer, length, filled, now)?,
         };
@@ -200,6 +213,7 @@ impl Worker {
             self.praise(&route, backend, now);
         }
         self.recycle(request);
+        self.accept(key, now);
         if relayed.done || relayed.surplus {
             self.finish_upstream(key, now);
         } else {
@@ -236,6 +250,7 @@ impl Worker {
         if trial {
             self.praise(&route, backend, now);
         }
+        self.accept(key, now);
         self.set_deadline(key, route.settings.tunnel_timeout, now);
         let body = filled - length;
         self.scratch.copy_within(length..filled, 0);
@@ -359,6 +374,8 @@ enum Found {
     Answer(Answer),
     /// The protocol changes.
     Switch,
+    /// An answer with this status, for which another backend is asked.
+    Declined(u16),
 }
 
 /// What an answer's head says.

@@ -45,10 +45,11 @@ impl Worker {
                     Ok(()) => true,
                     Err(action) => return action,
                 },
-                Phase::Picking => {
-                    self.pick(key, now);
-                    true
-                }
+                Phase::Picking => match self.pick(key, now) {
+                    Asked::Wait => return None,
+                    Asked::Changed => true,
+                    Asked::Head(action) => return Some(action),
+                },
                 Phase::Connecting(_) => self.connect(key, now),
                 Phase::Asking { .. } => match self.ask(key, now) {
                     Asked::Wait => return self.pump(key, now),
@@ -75,45 +76,49 @@ impl Worker {
         }
     }
 
-    /// Chooses a backend and gets a connection to it; or answers that there is none.
-    fn pick(&mut self, key: ClientKey, now: Now) {
+    /// Chooses a backend and gets a connection to it; or answers that there is none,
+    /// with what a backend has said before if there is that.
+    fn pick(&mut self, key: ClientKey, now: Now) -> Asked {
+        if let Some(asked) = self.pass_on_kept(key, false, now) {
+            return asked;
+        }
         loop {
-            let Some(exchange) = self.exchanges.get_mut(key) else { return };
-            let Some(order) = exchange.order.as_mut() else { return };
+            let Some(exchange) = self.exchanges.get_mut(key) else { return Asked::Wait };
+            let Some(order) = exchange.order.as_mut() else { return Asked::Wait };
+            let suspect = order.attempts.is_suspect();
             let ask = Ask {
                 connection: order.connection,
                 source: &order.source[..usize::from(order.source_len)],
                 tried: &order.tried,
-                repeatable: order.idempotent,
+                repeatable: order.idempotent && !suspect,
                 now_ms: now.ms,
             };
-            let (index, trial) = match order.route.cluster.pick(&ask) {
-                Pick::Backend { index, trial } => (index, trial),
-                Pick::NoneEligible { .. } | Pick::AllTried if exchange.status != 0 => {
-                    // The last failure says more than "nobody is left".
-                    let status = exchange.status;
-                    let retry_after = (status == 503).then_some(1);
-                    self.reply_error(key, status, "no backend could be reached", retry_after, now);
-                    return;
+            let retry_after = match order.route.cluster.pick(&ask) {
+                Pick::Backend { index, trial } => {
+                    order.tried.insert(index);
+                    if self.attempt(key, index, trial, !trial && !suspect, now) {
+                        return Asked::Changed;
+                    }
+                    continue;
                 }
-                Pick::NoneEligible { retry_after_ms } => {
-                    let seconds = retry_after_ms.div_ceil(1000).max(1);
-                    self.reply_error(key, 503, "no backend is available", Some(seconds), now);
-                    return;
-                }
-                Pick::AllTried => {
-                    self.reply_error(key, 503, "no backend is available", Some(1), now);
-                    return;
-                }
+                Pick::NoneEligible { retry_after_ms } => retry_after_ms.div_ceil(1000).max(1),
+                Pick::AllTried => 1,
             };
-            order.tried.insert(index);
-            if self.attempt(key, index, trial, !trial, now) {
-                return;
+            // The last failure says more than "nobody is left".
+            let (status, why, retry_after) = match exchange.status {
+                0 => (503, "no backend is available", Some(retry_after)),
+                status => (status, "no backend could be reached", (status == 503).then_some(1)),
+            };
+            if let Some(asked) = self.pass_on_kept(key, true, now) {
+                return asked;
             }
+            self.reply_error(key, status, why, retry_after, now);
+            return Asked::Changed;
         }
     }
 
-    /// Gets a connection to this backend; false if that failed at once.
+    /// Gets a connection to this backend; false if that failed at once and the next one
+    /// is to be asked.
     pub(super) fn attempt(
         &mut self,
         key: ClientKey,
@@ -129,6 +134,9 @@ impl Worker {
         order.address_to(self.shared.endpoints[endpoint].authority());
         let in_flight = route.cluster.begin(backend);
         route.counters[backend].request();
+        if order.attempts.begin(route.settings.retries.timeout, now) {
+            route.counters[backend].retry();
+        }
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, idempotent, now) {
             let attempt =
                 Attempt { upstream, backend, reused: true, trial, written: 0, interims: 0, in_flight };
@@ -158,10 +166,13 @@ impl Worker {
             Err(error) => {
                 let failure = Failure::of_connect(error);
                 self.judge(&route, backend, trial, false, &failure, now);
-                if let Some(exchange) = self.exchanges.get_mut(key) {
-                    exchange.status = failure.status();
+                let Some(exchange) = self.exchanges.get_mut(key) else { return true };
+                exchange.status = failure.status();
+                let goes_on = exchange.order.as_mut().is_some_and(|order| order.goes_on_unconnected(now));
+                if !goes_on {
+                    self.give_up(key, &failure, now);
                 }
-                false
+                !goes_on
             }
         }
     }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::Budget;
 use super::endpoint::Endpoint;
+use super::poison::Poison;
 use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers, HealthPolicy};
 use crate::config::{
@@ -17,7 +19,7 @@ use crate::http::cookie::CookieRules;
 use crate::http::prefix::{Prefix, Prefixes};
 use crate::http::router::{BadPatterns, Router};
 use crate::http::rules::{FieldRules, ForwardedFields, HostPolicy, Piece, Rules, SetField};
-use crate::stats::BackendCounters;
+use crate::stats::{BackendCounters, RouteCounters};
 
 /// Why the plugin cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +67,14 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
         });
     let router = Router::new(patterns)?;
     let statistics = statistics_pages(&routes);
-    Ok(Shared { router, routes, endpoints: endpoints.list, statistics, numbers: ConnectionNumbers::new() })
+    Ok(Shared {
+        router,
+        routes,
+        endpoints: endpoints.list,
+        statistics,
+        poison: Poison::new(),
+        numbers: ConnectionNumbers::new(),
+    })
 }
 
 /// The endpoints so far; equal addresses are one endpoint with one pool.
@@ -113,6 +122,8 @@ fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Rout
         cluster,
         counters: backends.iter().map(|_| BackendCounters::default()).collect(),
         endpoints: backends,
+        totals: RouteCounters::default(),
+        budget: Budget::new(entry.settings.retries.budget_percent, entry.settings.retries.budget_min),
         rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
     }

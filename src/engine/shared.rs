@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use super::budget::Budget;
 use super::endpoint::Endpoint;
+use super::poison::Poison;
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
 use crate::config::Settings;
 use crate::http::path;
 use crate::http::router::{Router, RouterScratch};
 use crate::http::rules::Rules;
-use crate::stats::BackendCounters;
+use crate::stats::{BackendCounters, RouteCounters};
 
 /// Everything that was configured, ready to serve.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Shared {
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) statistics: Vec<StatisticsPage>,
+    /// The requests that make backends break.
+    pub(super) poison: Poison,
     /// The numbers of the open client connections, for Naive.
     pub numbers: ConnectionNumbers,
 }
@@ -38,6 +42,10 @@ pub struct Route {
     pub endpoints: Vec<usize>,
     /// The counters of each backend.
     pub counters: Vec<BackendCounters>,
+    /// The counters of it as a whole.
+    pub totals: RouteCounters,
+    /// How many of its requests may be sent again.
+    pub budget: Budget,
     /// What it changes in heads.
     pub rules: Rules,
     /// Its settings.

@@ -34,11 +34,15 @@ fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {
 }
 
 fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
-    let backends = (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
+    let backends: Vec<BackendRow> =
+        (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
     RouteRow {
         line: route.line,
         patterns: route.patterns.clone(),
         load_balancer: route.load_balancer.clone(),
+        retries: backends.iter().map(|backend| backend.retries).sum(),
+        retries_denied: route.totals.retries_denied(),
+        poisoned: route.totals.times_poisoned(),
         backends,
     }
 }
@@ -67,6 +71,7 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         status_4xx,
         status_5xx,
         failures: counters.failures(),
+        retries: counters.retries(),
         offline_count: health.offline_count,
         trial_in: health.offline_until_ms.map(|at| at.saturating_sub(now.ms).div_ceil(1000)),
         last_check: health.last_check_ms.map(|at| now.ms.saturating_sub(at) / 1000),

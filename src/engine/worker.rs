@@ -12,6 +12,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 
+use super::attempts::{Attempts, is_repeatable};
 use super::date::Date;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
@@ -201,13 +202,14 @@ impl Worker {
             upgrade,
             takes_trailers: request.takes_trailers,
             naming,
-            idempotent: request::is_idempotent(request.method),
+            idempotent: is_repeatable(&request, route),
             source,
             source_len: u8::try_from(source_len).unwrap_or(0),
             connection: parts.connection,
             tried: Default::default(),
-            retries_left: settings.retry_count,
+            attempts: Attempts::new(route, &request, &self.shared.poison, now),
         });
+        route.budget.request(now.ms);
         let key = self.start(exchange, now);
         if gathers {
             self.set_deadline(key, settings.client_timeout, now);
@@ -483,7 +485,8 @@ impl Worker {
         self.unwatch_client(&exchange);
         let end = End { status: exchange.status, body_bytes: exchange.body_bytes, fate };
         self.recycle(exchange.pending);
-        if let Some(order) = exchange.order {
+        if let Some(mut order) = exchange.order {
+            self.abandon_kept(&mut order);
             self.recycle(order.request);
         }
         Some(Action::End { client: key, end })

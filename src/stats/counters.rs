@@ -12,6 +12,7 @@ pub struct BackendCounters {
     requests: AtomicU64,
     classes: [AtomicU64; 5],
     failures: AtomicU64,
+    retries: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -32,6 +33,11 @@ impl BackendCounters {
     /// An attempt failed: no connection, no proper answer, or not in time.
     pub fn failure(&self) {
         self.failures.fetch_add(1, Relaxed);
+    }
+
+    /// A request is handed to this backend that another attempt has failed.
+    pub fn retry(&self) {
+        self.retries.fetch_add(1, Relaxed);
     }
 
     /// Bytes moved: `sent` to the backend, `received` from it.
@@ -55,9 +61,44 @@ impl BackendCounters {
         self.failures.load(Relaxed)
     }
 
+    /// Requests handed to this backend after an attempt that failed.
+    pub fn retries(&self) -> u64 {
+        self.retries.load(Relaxed)
+    }
+
     /// Bytes sent to and received from the backend.
     pub fn traffic(&self) -> (u64, u64) {
         (self.sent.load(Relaxed), self.received.load(Relaxed))
+    }
+}
+
+/// Counters of a route as a whole, of what happens rarely. They only grow.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct RouteCounters {
+    retries_denied: AtomicU64,
+    poisoned: AtomicU64,
+}
+
+impl RouteCounters {
+    /// A request was not asked again for want of budget.
+    pub fn retry_denied(&self) {
+        self.retries_denied.fetch_add(1, Relaxed);
+    }
+
+    /// A failure was the fault of the request.
+    pub fn poisoned(&self) {
+        self.poisoned.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that were not asked again for want of budget.
+    pub fn retries_denied(&self) -> u64 {
+        self.retries_denied.load(Relaxed)
+    }
+
+    /// Failures that were the fault of the request.
+    pub fn times_poisoned(&self) -> u64 {
+        self.poisoned.load(Relaxed)
     }
 }
 

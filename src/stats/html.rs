@@ -11,7 +11,7 @@ th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
 .online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
 code{background:#f4f4f4;padding:0 .3em}";
 
-const HEADINGS: [&str; 14] = [
+const HEADINGS: [&str; 15] = [
     "server",
     "state",
     "weight",
@@ -23,6 +23,7 @@ const HEADINGS: [&str; 14] = [
     "4xx",
     "5xx",
     "failures",
+    "retries",
     "offline count",
     "next trial",
     "last check",
@@ -44,8 +45,12 @@ pub fn page(snapshot: &Snapshot) -> String {
         for pattern in &route.patterns {
             let _ = write!(out, "<code>{}</code> ", escaped(pattern));
         }
-        let _ =
-            write!(out, "</h2>\n<p>{}, line {}</p>\n<table><tr>", escaped(&route.load_balancer), route.line);
+        let _ = write!(out, "</h2>\n<p>{}, line {}", escaped(&route.load_balancer), route.line);
+        let _ = write!(
+            out,
+            "; retries: {}, denied by RetryBudget: {}, poisoned: {}</p>\n<table><tr>",
+            route.retries, route.retries_denied, route.poisoned
+        );
         for heading in HEADINGS {
             let _ = write!(out, "<th>{heading}</th>");
         }
@@ -69,7 +74,7 @@ fn row(out: &mut String, b: &BackendRow) {
     );
     let numbers = [b.connections, u64::from(b.active), b.requests, b.status_2xx, b.status_3xx, b.status_4xx]
         .into_iter()
-        .chain([b.status_5xx, b.failures, b.offline_count]);
+        .chain([b.status_5xx, b.failures, b.retries, b.offline_count]);
     for number in numbers {
         let _ = write!(out, "<td>{number}</td>");
     }
@@ -115,11 +120,15 @@ mod tests {
                 line: 3,
                 patterns: vec!["<script>\"&'".into()],
                 load_balancer: "Round-Robin".into(),
+                retries: 7,
+                retries_denied: 8,
+                poisoned: 9,
                 backends: vec![],
             }],
         };
         let page = page(&snapshot);
         assert!(page.contains("<code>&lt;script&gt;&quot;&amp;&#39;</code>"), "{page}");
+        assert!(page.contains("retries: 7, denied by RetryBudget: 8, poisoned: 9"), "{page}");
         assert!(page.contains("loaded 2 h ago") && !page.contains("<script>"));
     }
 }

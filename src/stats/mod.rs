@@ -10,5 +10,5 @@ pub mod counters;
 pub mod html;
 pub mod snapshot;
 
-pub use counters::BackendCounters;
+pub use counters::{BackendCounters, RouteCounters};
 pub use snapshot::{BackendRow, RouteRow, Snapshot};

@@ -23,6 +23,12 @@ pub struct RouteRow {
     pub patterns: Vec<String>,
     /// Its balancer, as the configuration spells it.
     pub load_balancer: String,
+    /// Attempts that followed a failed one of the same request, at all of its backends.
+    pub retries: u64,
+    /// Requests that were not asked again for want of `RetryBudget`.
+    pub retries_denied: u64,
+    /// Failures that were the fault of a request (`PoisonGuard`), not of a backend.
+    pub poisoned: u64,
     /// Its backends in the order of `ServerList`.
     pub backends: Vec<BackendRow>,
 }
@@ -52,6 +58,8 @@ pub struct BackendRow {
     pub status_5xx: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Attempts at it that followed a failed one of the same request.
+    pub retries: u64,
     /// How often it went offline.
     pub offline_count: u64,
     /// Seconds until an offline backend gets its trial request.

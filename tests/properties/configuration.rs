@@ -162,7 +162,7 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     for entry in &config.entries {
         let patterns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
         let servers: Vec<_> = entry.servers.iter().map(|server| server.to_string()).collect();
-        let (settings, heads) = (&entry.settings, &entry.settings.heads);
+        let (settings, heads, retries) = (&entry.settings, &entry.settings.heads, &entry.settings.retries);
         let time = |time: Option<Duration>| format!("{}ms", time.unwrap_or_default().as_millis());
         let switch = |on: bool| if on { "on" } else { "off" };
         let mut lines = vec![
@@ -176,7 +176,15 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
             format!("HeaderTimeOut {}", time(settings.header_timeout)),
             format!("ReadTimeOut {}", time(settings.read_timeout)),
             format!("ClientTimeOut {}", time(settings.client_timeout)),
-            format!("RetryCount {}", settings.retry_count),
+            format!("RetryOn {}", retries.on),
+            format!("RetryCount {}", retries.count),
+            format!("RetryTimeOut {}", time(retries.timeout)),
+            format!("RetryNonIdempotent {}", switch(retries.non_idempotent)),
+            format!("RetryKeyHeader {}", retries.key_header.as_deref().unwrap_or("off")),
+            format!("RetryBudget {}", retries.budget_percent),
+            format!("RetryBudgetMin {}", retries.budget_min),
+            format!("PoisonGuard {}", switch(retries.poison_guard)),
+            format!("PoisonTimeOut {}", time(Some(retries.poison_timeout))),
             format!("KeepAlive {}", switch(settings.keep_alive)),
             format!("PoolSize {}", settings.pool_size),
             format!("PoolIdleTimeOut {}", time(settings.pool_idle_timeout)),
@@ -295,5 +303,6 @@ fn has_the_same_entries<T: PartialEq + Debug>(
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Characters of a message: one text of 80 characters, each of them escaped, and words of ours.
-const LONGEST_MESSAGE: usize = 80 * 10 + 500;
+/// Characters of a message: one text of 80 characters, each of them escaped, and words of ours,
+/// the names of all keys among them.
+const LONGEST_MESSAGE: usize = 80 * 10 + 1000;
