@@ -183,6 +183,7 @@ impl Worker {
                 route.settings.offline_timeout.as_secs_f32(),
                 route.line
             ),
+            Flip::BecameUnfit => {}
             Flip::CameBack => log::info!("backend {label} is back online (entry of line {})", route.line),
         }
     }

@@ -100,10 +100,8 @@ fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Rout
         })
         .collect();
     let algorithm = algorithm(entry.load_balancer);
-    let policy = HealthPolicy {
-        attempts: entry.settings.attempts_count,
-        offline_ms: milliseconds(entry.settings.offline_timeout),
-    };
+    let policy =
+        HealthPolicy::steady(entry.settings.attempts_count, milliseconds(entry.settings.offline_timeout));
     let cluster = Arc::new(Cluster::new(algorithm, &list, backends.len(), policy));
     Route {
         line: entry.line,

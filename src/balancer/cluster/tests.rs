@@ -6,10 +6,10 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::super::testing::plain;
-use super::super::{HealthState, Tried};
+use super::super::{HealthState, LastResort, Probed, Tried};
 use super::*;
 
-const POLICY: HealthPolicy = HealthPolicy { attempts: 2, offline_ms: 10_000 };
+const POLICY: HealthPolicy = HealthPolicy::steady(2, 10_000);
 
 fn cluster(algorithm: Algorithm, list: &[usize]) -> Cluster {
     let backends = list.iter().max().map_or(0, |&most| most + 1);
@@ -327,7 +327,7 @@ proptest! {
         offline_ms in prop_oneof![Just(0_u64), 1_u64..1000, Just(u64::MAX)],
         steps in prop::collection::vec(any_step(), 1..200),
     ) {
-        let policy = HealthPolicy { attempts, offline_ms };
+        let policy = HealthPolicy::steady(attempts, offline_ms);
         let cluster = Arc::new(Cluster::new(algorithm, &list, BACKENDS, policy));
         let mut guards = Vec::new();
         let mut now_ms = 0_u64;
@@ -374,4 +374,136 @@ proptest! {
             prop_assert_eq!(cluster.offline.0.load(Ordering::Relaxed), offline);
         }
     }
+}
+
+#[test]
+fn a_good_probe_lets_one_trial_through_while_others_are_online() {
+    let cluster = cluster(Algorithm::FirstAlive, &[0, 1]);
+    take_offline(&cluster, 0, 0);
+    cluster.record_probe(0, Probed { at_ms: 700, good: false });
+    assert_eq!(pick_at(&cluster, 700), to(1));
+    cluster.record_probe(0, Probed { at_ms: 800, good: true });
+    assert_eq!(pick_at(&cluster, 800), trial(0));
+    assert_eq!(pick_at(&cluster, 801), to(1), "the others wait for its end");
+    assert_eq!(cluster.record_success(0, 810), Some(Flip::CameBack));
+    assert_eq!(pick_at(&cluster, 810), to(0));
+}
+
+#[test]
+fn a_good_probe_lets_all_through_when_nobody_else_is_left() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1, 2]);
+    (0..3).for_each(|index| take_offline(&cluster, index, 0));
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 0), "ABC--");
+    (0..3).for_each(|index| assert_eq!(cluster.record_failure(index, true, 1), None));
+    cluster.record_probe(1, Probed { at_ms: 10, good: true });
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 10), "BBBBB");
+    cluster.record_probe(2, Probed { at_ms: 11, good: true });
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 12), "CCBCB", "both take connections");
+    cluster.record_failure(1, true, 13);
+    cluster.record_failure(2, true, 13);
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 14), "-----", "it was nothing");
+}
+
+#[test]
+fn refusing_waits_for_a_trial_that_is_due() {
+    let policy = HealthPolicy { last_resort: LastResort::Refuse, ..POLICY };
+    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+    take_offline(&cluster, 0, 0);
+    assert!(!cluster.is_exhausted(0));
+    take_offline(&cluster, 1, 2_000);
+    assert!(cluster.is_exhausted(2_000));
+    assert_eq!(pick_at(&cluster, 2_000), Pick::NoneEligible { retry_after_ms: 5_000 });
+    assert_eq!(pick_at(&cluster, 9_999), Pick::NoneEligible { retry_after_ms: 1 });
+    assert_eq!(pick_after(&cluster, &[0, 1], 9_999), Pick::AllTried);
+    assert!(!cluster.is_exhausted(10_000));
+    assert_eq!(pick_at(&cluster, 10_000), trial(0));
+    assert!(cluster.is_exhausted(10_000));
+    cluster.record_probe(1, Probed { at_ms: 10_001, good: true });
+    assert!(!cluster.is_exhausted(10_001));
+    assert_eq!(letters(&cluster, 3, &Tried::new(), 10_001), "B--");
+    assert_eq!(cluster.record_success(1, 10_002), Some(Flip::CameBack));
+    assert!(!cluster.is_exhausted(10_003));
+    assert_eq!(letters(&cluster, 3, &Tried::new(), 10_003), "bbb");
+}
+
+#[test]
+fn what_fails_its_checks_serves_only_when_nobody_else_can() {
+    for (last_resort, alone) in [(LastResort::Try, "bbb"), (LastResort::Refuse, "---")] {
+        let policy = HealthPolicy { last_resort, ..POLICY };
+        let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+        assert_eq!(cluster.record_fitness(1, false, 0), Some(Flip::BecameUnfit));
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 0), "aaa");
+        take_offline(&cluster, 0, 0);
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 1), alone);
+        assert_eq!(cluster.record_fitness(1, true, 2), Some(Flip::CameBack));
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 2), "bbb");
+        assert_eq!(cluster.record_success(0, 3), Some(Flip::CameBack));
+        assert_eq!(cluster.offline.0.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// Backend 1 of the list came back at 1000, and has its full share at 6000.
+fn slow_start(algorithm: Algorithm, list: &[usize]) -> Cluster {
+    let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
+    let backends = list.iter().max().map_or(0, |&most| most + 1);
+    let cluster = Cluster::new(algorithm, list, backends, policy);
+    take_offline(&cluster, 1, 900);
+    assert_eq!(cluster.record_success(1, 1_000), Some(Flip::CameBack));
+    cluster
+}
+
+#[test]
+fn a_backend_that_came_back_starts_slowly() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::LockingRoundRobin, Algorithm::LeastConnections] {
+        let at = |now_ms| letters(&slow_start(algorithm, &[0, 1]), 22, &Tried::new(), now_ms);
+        assert_eq!(at(1_000), "aaaaaaaaaabaaaaaaaaaab", "{algorithm:?}");
+        assert_eq!(at(3_500), "aabaabaabaabaababaabaa", "{algorithm:?}");
+        assert_eq!(at(6_000), "ababababababababababab", "{algorithm:?}");
+    }
+    let first_alive = slow_start(Algorithm::FirstAlive, &[1, 0]);
+    assert_eq!(letters(&first_alive, 3, &Tried::new(), 1_000), "bbb", "shares mean nothing there");
+}
+
+#[test]
+fn slow_starts_move_clients_one_by_one() {
+    for algorithm in [Algorithm::Naive, Algorithm::SourceHash] {
+        let cluster = slow_start(algorithm, &[0, 1, 2]);
+        let at = |now_ms| letters(&cluster, 2_000, &Tried::new(), now_ms);
+        let steady = at(6_000);
+        let share = |text: &str| text.chars().filter(|&letter| letter == 'b').count();
+        let full = share(&steady);
+        let mut before = "-".repeat(2_000);
+        for (now_ms, percent) in [(1_000, 10), (2_000, 28), (3_500, 55), (5_999, 99)] {
+            let now = at(now_ms);
+            assert!(share(&now).abs_diff(full * percent / 100) < full / 10, "{algorithm:?} {now_ms}");
+            for ((was, is), will_be) in before.chars().zip(now.chars()).zip(steady.chars()) {
+                assert!(is == will_be || will_be == 'b', "only its own clients wait");
+                assert!(was != 'b' || is == 'b', "nobody goes back and forth");
+            }
+            before = now;
+        }
+    }
+}
+
+#[test]
+fn nobody_is_spared_at_the_expense_of_an_answer() {
+    for algorithm in Algorithm::ALL {
+        let alone = slow_start(algorithm, &[1]);
+        assert_eq!(letters(&alone, 4, &Tried::new(), 1_000), "bbbb", "{algorithm:?}");
+        let cluster = slow_start(algorithm, &[0, 1]);
+        assert_eq!(letters(&cluster, 4, &tried(&[0]), 1_000), "bbbb", "{algorithm:?}");
+        take_offline(&cluster, 0, 1_000);
+        assert_eq!(pick_at(&cluster, 1_001), to(1), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn where_all_start_slowly_they_share_as_ever() {
+    let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
+    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    (0..3).for_each(|index| take_offline(&cluster, index, 0));
+    (0..3).for_each(|index| assert_eq!(cluster.record_success(index, 10), Some(Flip::CameBack)));
+    assert_eq!(letters(&cluster, 6, &Tried::new(), 10), "abcabc");
+    let fresh = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    assert_eq!(letters(&fresh, 6, &Tried::new(), 0), "abcabc", "no slow start at the start");
 }
