@@ -21,6 +21,7 @@
 //! Read next: [`host`] (the border), [`exchange`] (the states of one request),
 //! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
+mod blame;
 mod date;
 mod deadlines;
 pub mod drive;
@@ -32,6 +33,7 @@ pub mod intake;
 pub mod naming;
 mod outcome;
 mod pool;
+mod probing;
 mod relay;
 mod resolver;
 mod serve;
