@@ -274,6 +274,10 @@ impl Cluster {
         if self.untried(ask).next().is_none() {
             return Pick::AllTried;
         }
+        if let Some(index) = self.untried(ask).find(|&index| self.backends[index].is_online()) {
+            // It came back a moment ago.
+            return Pick::Backend { index, trial: false };
+        }
         let due_at = |index: usize| self.backends[index].health.trial_due_at(self.backends[index].policy);
         let due_ms = self.untried(ask).filter_map(due_at).min().unwrap_or(u64::MAX);
         Pick::NoneEligible { retry_after_ms: due_ms.saturating_sub(ask.now_ms).clamp(1, REFUSED_FOR_MS) }

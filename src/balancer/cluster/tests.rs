@@ -294,6 +294,8 @@ enum Step {
     Success(usize),
     Failure(usize, bool),
     Abandon(usize),
+    Probe(usize, bool),
+    Fitness(usize, bool),
     Wait(u64),
 }
 
@@ -313,7 +315,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::End),
         1 => index.clone().prop_map(Step::Success),
         4 => (index.clone(), any::<bool>()).prop_map(|(index, trial)| Step::Failure(index, trial)),
-        1 => index.prop_map(Step::Abandon),
+        1 => index.clone().prop_map(Step::Abandon),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, good)| Step::Probe(index, good)),
+        1 => (index, any::<bool>()).prop_map(|(index, fit)| Step::Fitness(index, fit)),
         2 => prop_oneof![0_u64..600, Just(u64::MAX / 8)].prop_map(Step::Wait),
     ]
 }
@@ -325,9 +329,15 @@ proptest! {
         list in prop::collection::vec(0..BACKENDS + 2, 0..20),
         attempts in 0_u32..4,
         offline_ms in prop_oneof![Just(0_u64), 1_u64..1000, Just(u64::MAX)],
+        factor in 0_u32..4,
+        slow_start_ms in prop_oneof![Just(0_u64), 1_u64..1000],
+        last_resort in prop::sample::select(&[LastResort::Try, LastResort::Refuse][..]),
         steps in prop::collection::vec(any_step(), 1..200),
     ) {
-        let policy = HealthPolicy::steady(attempts, offline_ms);
+        let backoff = Backoff { factor, longest_ms: 5_000, jitter_percent: 10, seed: 3 };
+        let steady = HealthPolicy::steady(attempts, offline_ms);
+        let policy = HealthPolicy { backoff, slow_start_ms, last_resort, ..steady };
+        let mut unfit = [false; BACKENDS];
         let cluster = Arc::new(Cluster::new(algorithm, &list, BACKENDS, policy));
         let mut guards = Vec::new();
         let mut now_ms = 0_u64;
@@ -337,13 +347,23 @@ proptest! {
                 Step::End => drop(guards.pop()),
                 Step::Success(index) => {
                     cluster.record_success(index, now_ms);
-                    prop_assert!(cluster.backend(index).is_online());
+                    prop_assert_eq!(cluster.backend(index).is_online(), !unfit[index]);
                 }
                 Step::Failure(index, trial) => {
                     cluster.record_failure(index, trial, now_ms);
-                    prop_assert!(policy.is_on() || cluster.backend(index).is_online());
+                    prop_assert!(policy.is_on() || unfit[index] || cluster.backend(index).is_online());
                 }
                 Step::Abandon(index) => cluster.abandon_trial(index),
+                Step::Probe(index, good) => {
+                    let before = cluster.backend(index).is_online();
+                    cluster.record_probe(index, Probed { at_ms: now_ms, good });
+                    prop_assert_eq!(cluster.backend(index).is_online(), before, "clients decide");
+                }
+                Step::Fitness(index, fit) => {
+                    cluster.record_fitness(index, fit, now_ms);
+                    unfit[index] = !fit;
+                    prop_assert!(fit || !cluster.backend(index).is_online());
+                }
                 Step::Wait(ms) => now_ms = now_ms.saturating_add(ms),
                 Step::Pick { connection, source, tried: indices } => {
                     let set = tried(&indices);
@@ -356,11 +376,16 @@ proptest! {
                         Pick::Backend { index, trial } => {
                             prop_assert!(list.contains(&index));
                             prop_assert!(!indices.contains(&index));
-                            prop_assert_eq!(online[index], !trial);
+                            let well = (0..BACKENDS).any(
+                                |index| list.contains(&index) && !set.contains(index) && online[index]
+                            );
+                            let resort = last_resort == LastResort::Try && unfit[index] && !well;
+                            prop_assert!(online[index] != trial || (resort && !trial));
                         }
                         Pick::NoneEligible { retry_after_ms } => {
                             prop_assert!(!all_tried);
-                            prop_assert!((1..=250).contains(&retry_after_ms));
+                            let most = if last_resort == LastResort::Try { 250 } else { 5_000 };
+                            prop_assert!((1..=most).contains(&retry_after_ms));
                             prop_assert!(list.iter().all(
                                 |&index| index >= BACKENDS || set.contains(index) || !online[index]
                             ));
