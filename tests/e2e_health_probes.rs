@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     sync::Arc,
-    sync::atomic::{AtomicU16, AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -106,6 +106,56 @@ fn with_all_down_the_first_that_is_up_serves_within_a_second() {
             a.restart(vice::echo());
             c.restart(vice::echo());
         }
+    });
+}
+
+#[test]
+fn a_rolling_restart_costs_no_get() {
+    for_each_host(|kind| {
+        let (a, b) = (echo("a"), echo("b"));
+        let conf = Conf::new().with_statistics().route("^/app", &[&a, &b]).with("ProbeInterval 100ms");
+        let host = Host::start(kind, conf);
+        let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let lost = thread::scope(|scope| {
+            let load = || {
+                let mut lost = Vec::new();
+                let mut client = host.client();
+                let mut asked = 0;
+                while !stop.load(SeqCst) {
+                    asked += 1;
+                    // A connection is good for a thousand requests.
+                    if asked % 50 == 0 {
+                        client = host.client();
+                    }
+                    answers.fetch_add(1, SeqCst);
+                    client.send_request("GET", "/app", "", b"");
+                    match client.try_read("GET") {
+                        Ok(response) if response.status == 200 => {}
+                        other => {
+                            lost.push(format!("{other:?}"));
+                            client = host.client();
+                        }
+                    }
+                }
+                lost
+            };
+            let clients: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+            for (place, backend) in [(0, &a), (1, &b), (0, &a)] {
+                let before = answers.load(SeqCst);
+                within(Duration::from_secs(2), || answers.load(SeqCst) > before + 50);
+                backend.stop();
+                within(Duration::from_secs(2), || server(&host, place)["state"] == "offline");
+                backend.restart(vice::echo());
+                let back = within(Duration::from_secs(3), || server(&host, place)["state"] == "online");
+                if !back {
+                    stop.store(true, SeqCst);
+                    panic!("{} is not back", backend.name());
+                }
+            }
+            stop.store(true, SeqCst);
+            clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(lost.is_empty(), "{} lost: {:?}", lost.len(), lost.first());
     });
 }
 
