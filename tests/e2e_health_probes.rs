@@ -110,6 +110,31 @@ fn with_all_down_the_first_that_is_up_serves_within_a_second() {
 }
 
 #[test]
+fn when_the_last_server_goes_one_that_is_back_is_found_at_once() {
+    for_each_host(|kind| {
+        let (a, b) = (echo("a"), echo("b"));
+        let conf = Conf::new()
+            .with_statistics()
+            .route("^/app", &[&a, &b])
+            .with("ProbeInterval 60")
+            .with("WhenAllOffline 503");
+        let host = Host::start(kind, conf);
+        a.stop();
+        while server(&host, 0)["state"] == "online" {
+            host.get("/app").expect(200);
+        }
+        a.restart(vice::echo());
+        thread::sleep(Duration::from_millis(100));
+        assert_eq!(host.get("/app").expect(200).backend(), "b", "nobody knows yet");
+        b.stop();
+        while server(&host, 1)["state"] == "online" {
+            host.get("/app");
+        }
+        until_served_by(&host, "a", Duration::from_millis(500));
+    });
+}
+
+#[test]
 fn a_rolling_restart_costs_no_get() {
     for_each_host(|kind| {
         let (a, b) = (echo("a"), echo("b"));

@@ -119,6 +119,17 @@ impl Cluster {
             && self.members.iter().all(|&index| is_out(&self.backends[index]))
     }
 
+    /// Since when no backend has been online, if none is: milliseconds since the process's own
+    /// epoch.
+    #[must_use]
+    pub fn none_online_since(&self) -> Option<u64> {
+        if self.offline.0.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let since = |&index: &usize| self.backends[index].health.offline_since();
+        self.members.iter().map(since).try_fold(0, |latest, since| since.map(|at_ms| latest.max(at_ms)))
+    }
+
     /// One backend.
     ///
     /// # Panics

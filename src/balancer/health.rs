@@ -154,6 +154,11 @@ impl Health {
         (self.word().until_ms != 0).then(|| self.last_change.get().unwrap_or(0))
     }
 
+    /// Offline for whatever reason, since when if so.
+    pub(super) fn offline_since(&self) -> Option<u64> {
+        (!self.is_online()).then(|| self.last_change.get().unwrap_or(0))
+    }
+
     /// For how long it has been back, if it ever was offline and is online now.
     pub(super) fn back_for_ms(&self, now_ms: u64) -> Option<u64> {
         let since_ms = self.last_change.get()?;

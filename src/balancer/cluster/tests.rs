@@ -430,6 +430,18 @@ fn a_good_probe_lets_all_through_when_nobody_else_is_left() {
 }
 
 #[test]
+fn the_last_to_go_tells_since_when_none_is_online() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+    assert_eq!(cluster.none_online_since(), None);
+    take_offline(&cluster, 1, 20);
+    assert_eq!(cluster.none_online_since(), None);
+    assert_eq!(cluster.record_fitness(0, false, 30), Some(Flip::BecameUnfit));
+    assert_eq!(cluster.none_online_since(), Some(30));
+    assert_eq!(cluster.record_success(1, 40), Some(Flip::CameBack));
+    assert_eq!(cluster.none_online_since(), None);
+}
+
+#[test]
 fn refusing_waits_for_a_trial_that_is_due() {
     let policy = HealthPolicy { last_resort: LastResort::Refuse, ..POLICY };
     let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);

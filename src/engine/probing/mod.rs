@@ -25,7 +25,7 @@ use super::failure::Failure;
 use super::shared::{Route, Shared};
 use crate::balancer::{Flip, Probed};
 use line::{Line, Progress};
-use schedule::{Finding, Fitness, Schedule};
+use schedule::{Finding, Fitness, Schedule, Trouble};
 
 /// Connections of this thread at a time; with more servers than this some wait.
 const MOST_AT_ONCE: usize = 64;
@@ -89,10 +89,7 @@ impl Prober {
         loop {
             let now = (self.clock)();
             self.give_up_late_ones(now);
-            let routes = &self.shared.routes;
-            self.schedule.refresh(now.ms, |member| {
-                routes[member.route].cluster.backend(member.backend).failing_since()
-            });
+            self.look_around(now);
             self.ask(now);
             match self.poll.poll(&mut events, self.pause(now)) {
                 Ok(()) => {}
@@ -109,6 +106,17 @@ impl Prober {
                 }
             }
         }
+    }
+
+    /// Who fails, and is anybody left?
+    fn look_around(&mut self, now: Now) {
+        let routes = &self.shared.routes;
+        let none_online_since: Vec<Option<u64>> =
+            routes.iter().map(|route| route.cluster.none_online_since()).collect();
+        self.schedule.refresh(now.ms, |member| {
+            let since_ms = routes[member.route].cluster.backend(member.backend).failing_since()?;
+            Some(Trouble { since_ms, none_online_since: none_online_since[member.route] })
+        });
     }
 
     /// How long there is nothing to do unless something happens; `None` is for ever.

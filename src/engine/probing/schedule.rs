@@ -43,8 +43,9 @@ pub(super) struct Target {
     failing: Option<Failing>,
     due: Due,
     streak: Streak,
-    /// How often it was due.
+    /// How often it was due, and when last.
     count: u64,
+    asked_ms: u64,
 }
 
 /// A backend, by route and place in its cluster.
@@ -94,9 +95,20 @@ pub(super) enum Fitness {
     Unfit,
 }
 
+/// A backend that failed requests have taken offline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// Since when.
+    pub(super) since_ms: u64,
+    /// Since when no backend of its cluster has been online, if none is.
+    pub(super) none_online_since: Option<u64>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failing {
     since_ms: u64,
+    /// No backend of some member's cluster is online.
+    is_missed: bool,
     /// Good probes since then; clients found the backend still failing, or did not come.
     good: u32,
 }
@@ -186,19 +198,28 @@ impl Schedule {
         self.targets.iter().flat_map(|target| target.members.iter().copied())
     }
 
-    /// Takes note of which members fail, and since when.
-    pub(super) fn refresh(&mut self, now_ms: u64, failing_since: impl Fn(Member) -> Option<u64>) {
+    /// Takes note of which members fail, and since when. When the last backend of a cluster has
+    /// gone offline, all are asked at once: one may be back already.
+    pub(super) fn refresh(&mut self, now_ms: u64, trouble: impl Fn(Member) -> Option<Trouble>) {
         let seed = self.seed;
         for (place, target) in self.targets.iter_mut().enumerate() {
             if target.probe_ms.is_none() {
                 continue;
             }
-            let since_ms = target.members.iter().filter_map(|&member| failing_since(member)).max();
-            if since_ms == target.failing.map(|failing| failing.since_ms) {
+            let all = || target.members.iter().filter_map(|&member| trouble(member));
+            let missed_since = all().filter_map(|trouble| trouble.none_online_since).max();
+            let failing = all().map(|trouble| trouble.since_ms).max().map(|since_ms| Failing {
+                since_ms,
+                is_missed: missed_since.is_some(),
+                good: target.failing.filter(|it| it.since_ms == since_ms).map_or(0, |it| it.good),
+            });
+            let is_urgent = missed_since.is_some_and(|at_ms| target.asked_ms < at_ms);
+            if failing == target.failing && !is_urgent {
                 continue;
             }
-            target.failing = since_ms.map(|since_ms| Failing { since_ms, good: 0 });
-            let next = target.pause_ms(place, seed, now_ms).map(|pause_ms| now_ms.saturating_add(pause_ms));
+            target.failing = failing;
+            let pause_ms = if is_urgent { Some(0) } else { target.pause_ms(place, seed, now_ms) };
+            let next = pause_ms.map(|pause_ms| now_ms.saturating_add(pause_ms));
             target.due = match (target.due, next) {
                 (Due::Asked, _) => Due::Asked,
                 (Due::At(due), Some(next)) => Due::At(due.min(next)),
@@ -218,6 +239,7 @@ impl Schedule {
         let (_, place) = due.min()?;
         self.targets[place].due = Due::Asked;
         self.targets[place].count += 1;
+        self.targets[place].asked_ms = now_ms;
         Some(place)
     }
 
@@ -256,6 +278,7 @@ impl Target {
             due: Due::Never,
             streak: Streak { counts_as: Fitness::Fit, against: 0 },
             count: 0,
+            asked_ms: 0,
         }
     }
 
@@ -274,9 +297,10 @@ impl Target {
 
 impl Failing {
     /// A backend that was seen to take connections and is still failing is
-    /// asked less and less often: each time costs a client its trial.
+    /// asked less and less often: each time costs a client its trial. The
+    /// others as well, unless clients wait for any of them to come back.
     fn pause_ms(self, first_ms: u64, now_ms: u64) -> u64 {
-        let waited = now_ms.saturating_sub(self.since_ms) / PAUSE_PART;
+        let waited = if self.is_missed { 0 } else { now_ms.saturating_sub(self.since_ms) / PAUSE_PART };
         let grown = first_ms.saturating_mul(1 << self.good.min(16));
         waited.max(grown).min(LONGEST_PAUSE_MS.max(first_ms))
     }
@@ -349,6 +373,11 @@ mod tests {
         format!("[PROXY_ENTRY]\nMatch {servers}\nServerList {servers}\n{lines}\n")
     }
 
+    /// One of several, the others being well.
+    fn failing(since_ms: u64) -> Option<Trouble> {
+        Some(Trouble { since_ms, none_online_since: None })
+    }
+
     fn bad() -> Finding {
         Finding::Bad("no".to_owned())
     }
@@ -357,7 +386,7 @@ mod tests {
     fn times(schedule: &mut Schedule, since_ms: u64, mut now_ms: u64, finding: &Finding) -> Vec<u64> {
         let mut times = Vec::new();
         while times.len() < 12 {
-            schedule.refresh(now_ms, |_| Some(since_ms));
+            schedule.refresh(now_ms, |_| failing(since_ms));
             now_ms = schedule.next_ms().unwrap();
             assert_eq!(schedule.take_due(now_ms), Some(0));
             times.push(now_ms);
@@ -379,7 +408,7 @@ mod tests {
         let mut schedule = schedule(&entry("a:1 b:2", ""));
         schedule.refresh(1_000, |_| None);
         assert_eq!(schedule.next_ms(), None);
-        schedule.refresh(2_000, |member| (member.backend == 1).then_some(2_000));
+        schedule.refresh(2_000, |member| failing(2_000).filter(|_| member.backend == 1));
         let due = schedule.next_ms().unwrap();
         assert!((2_900..=3_000).contains(&due), "{due}");
         assert_eq!(schedule.take_due(due - 1), None);
@@ -413,11 +442,41 @@ mod tests {
     }
 
     #[test]
+    fn when_the_last_one_goes_all_are_asked_at_once_and_often() {
+        let mut schedule = schedule(&entry("a:1 b:2", ""));
+        schedule.refresh(1_000, |member| failing(1_000).filter(|_| member.backend == 0));
+        let now_ms = 1_200;
+        let alone = |member: Member| {
+            let since_ms = if member.backend == 0 { 1_000 } else { 1_200 };
+            Some(Trouble { since_ms, none_online_since: Some(1_200) })
+        };
+        schedule.refresh(now_ms, alone);
+        assert_eq!([schedule.take_due(now_ms), schedule.take_due(now_ms)], [Some(0), Some(1)]);
+        for place in [0, 1] {
+            schedule.finished(place, &bad(), now_ms + 1);
+        }
+        schedule.refresh(now_ms + 1, alone);
+        let due = schedule.next_ms().unwrap();
+        assert!((2_101..=2_201).contains(&due), "once, then as ever: {due}");
+
+        let mut now_ms = 600_000;
+        for _ in 0..5 {
+            schedule.refresh(now_ms, alone);
+            while let Some(place) = schedule.take_due(now_ms) {
+                schedule.finished(place, &bad(), now_ms);
+            }
+            let next = schedule.next_ms().unwrap();
+            assert!(next <= now_ms + 1_000, "somebody is waiting for it");
+            now_ms = next;
+        }
+    }
+
+    #[test]
     fn a_new_failure_begins_anew() {
         let mut schedule = schedule(&entry("a:1", ""));
         times(&mut schedule, 1_000, 200_000, &Finding::Good);
         let before = schedule.next_ms().unwrap();
-        schedule.refresh(before - 5_000, |_| Some(before - 5_000));
+        schedule.refresh(before - 5_000, |_| failing(before - 5_000));
         assert!(schedule.next_ms().unwrap() <= before - 4_000);
     }
 
@@ -440,7 +499,7 @@ mod tests {
         assert_eq!(schedule.targets.len(), 2);
         let members = [Member { route: 0, backend: 1 }, Member { route: 1, backend: 0 }];
         assert_eq!(schedule.target(1).members, members);
-        schedule.refresh(1_000, |member| (member.route == 1).then_some(1_000));
+        schedule.refresh(1_000, |member| failing(1_000).filter(|_| member.route == 1));
         assert!(schedule.next_ms().unwrap() <= 1_500);
         let checks = entry("b:2", "HealthCheck GET /x") + &entry("b:2", "HealthCheck GET /x");
         assert_eq!(self::schedule(&checks).targets.len(), 1);
@@ -468,7 +527,7 @@ mod tests {
         assert_eq!(schedule.take_due(1_000), Some(0));
         schedule.finished(0, &Finding::Good, 1_000);
         assert!(schedule.next_ms().unwrap() > 50_000);
-        schedule.refresh(2_000, |_| Some(2_000));
+        schedule.refresh(2_000, |_| failing(2_000));
         assert!(schedule.next_ms().unwrap() <= 3_000);
     }
 
