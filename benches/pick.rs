@@ -8,7 +8,7 @@ use std::thread;
 use criterion::{Criterion, criterion_group, criterion_main};
 use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Tried};
 
-const POLICY: HealthPolicy = HealthPolicy { attempts: 1, offline_ms: 60_000 };
+const POLICY: HealthPolicy = HealthPolicy::steady(1, 60_000);
 /// Eight servers, the first one thrice.
 const LIST: [usize; 10] = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7];
 

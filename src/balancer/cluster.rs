@@ -1,11 +1,13 @@
 //! The backends behind one route and the algorithm that chooses among them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::sequence::weigh;
+use super::slow_start::{Spared, WHOLE};
 use super::{
-    Algorithm, AnyBalancer, Ask, Backend, Balancer, CacheLine, Candidates, Flip, HealthPolicy, InFlight,
+    Algorithm, AnyBalancer, Ask, Backend, Backoff, Balancer, CacheLine, Candidates, Flip, HealthPolicy,
+    InFlight, LastResort, Probed, Tried, draw,
 };
 
 /// Backends, their health and the algorithm. Shared by all workers; never locks except in
@@ -20,6 +22,9 @@ pub struct Cluster {
     /// How many backends are offline: 0 spares a pick all questions about health. It follows the
     /// flips by a moment, in which a request may reach a backend that has just gone offline.
     offline: CacheLine<AtomicUsize>,
+    /// When the last of the backends that start slowly will have its full share, in milliseconds
+    /// since the process's own epoch.
+    slow_until_ms: AtomicU64,
 }
 
 /// Where a request goes.
@@ -36,7 +41,9 @@ pub enum Pick {
     },
     /// Nowhere: the backends not yet tried are offline, and each has just had a trial.
     NoneEligible {
-        /// Milliseconds until the earliest next trial, at least 1.
+        /// Milliseconds until the earliest next trial, at least 1; never more than
+        /// [`FORCED_TRIAL_INTERVAL_MS`](super::FORCED_TRIAL_INTERVAL_MS) where trials are forced,
+        /// and than some seconds elsewhere, since probes may bring a backend back earlier.
         retry_after_ms: u64,
     },
     /// Nowhere: this request has been sent to all of them (or there are none).
@@ -57,24 +64,29 @@ impl Cluster {
         }
         Cluster {
             balancer: AnyBalancer::new(algorithm, &list),
-            backends: weights.into_iter().map(|weight| Backend::new(weight, policy)).collect(),
+            backends: weights
+                .into_iter()
+                .zip(0..)
+                .map(|(weight, nth)| backend(weight, nth, policy))
+                .collect(),
             members: members.into_iter().map(|member| member.index).collect(),
             policy,
             offline: CacheLine::default(),
+            slow_until_ms: AtomicU64::new(0),
         }
     }
 
     /// Chooses a backend that the request has not tried.
     ///
-    /// In this order: a trial that is due; the algorithm's choice among those online; a forced
-    /// trial, at most one per backend and [`FORCED_TRIAL_INTERVAL_MS`].
+    /// In this order: a trial that is due; the algorithm's choice among those online; with
+    /// [`LastResort::Try`] also one whose checks alone fail, then one that takes connections
+    /// again, then a forced trial, at most one per backend and [`FORCED_TRIAL_INTERVAL_MS`].
     ///
     /// [`FORCED_TRIAL_INTERVAL_MS`]: super::FORCED_TRIAL_INTERVAL_MS
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Pick {
-        let all_online = self.offline.0.load(Ordering::Relaxed) == 0;
-        if all_online {
-            return match self.balancer.choose(ask, &View { cluster: self, ask, all_online }) {
+        if self.offline.0.load(Ordering::Relaxed) == 0 {
+            return match self.choose_online(ask, Standing::Any) {
                 Some(index) => Pick::Backend { index, trial: false },
                 None => Pick::AllTried,
             };
@@ -85,13 +97,37 @@ impl Cluster {
         {
             return Pick::Backend { index, trial: true };
         }
-        if let Some(index) = self.balancer.choose(ask, &View { cluster: self, ask, all_online }) {
+        if let Some(index) = self.choose_online(ask, Standing::Online) {
             return Pick::Backend { index, trial: false };
         }
         if let Some(index) = self.claim_due_trial(ask) {
             return Pick::Backend { index, trial: true };
         }
-        self.last_resort(ask)
+        match self.policy.last_resort {
+            LastResort::Try => self.last_resort(ask),
+            LastResort::Refuse => self.refuse(ask),
+        }
+    }
+
+    /// Would a request that has tried none be refused at `now_ms`: no backend is online, and no
+    /// trial is due?
+    #[must_use]
+    pub fn is_exhausted(&self, now_ms: u64) -> bool {
+        let is_out =
+            |backend: &Backend| !backend.is_online() && !backend.health.trial_is_due(now_ms, backend.policy);
+        self.offline.0.load(Ordering::Relaxed) > 0
+            && self.members.iter().all(|&index| is_out(&self.backends[index]))
+    }
+
+    /// Since when no backend has been online, if none is: milliseconds since the process's own
+    /// epoch.
+    #[must_use]
+    pub fn none_online_since(&self) -> Option<u64> {
+        if self.offline.0.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let since = |&index: &usize| self.backends[index].health.offline_since();
+        self.members.iter().map(since).try_fold(0, |latest, since| since.map(|at_ms| latest.max(at_ms)))
     }
 
     /// One backend.
@@ -121,17 +157,19 @@ impl Cluster {
         InFlight::new(Arc::clone(self), index)
     }
 
-    /// A backend answered: it is online and has no failures, whatever was before.
+    /// A backend answered: it is online, unless its checks fail, and has no failures, whatever was
+    /// before.
     pub fn record_success(&self, index: usize, now_ms: u64) -> Option<Flip> {
         let flip = self.backend(index).health.record_success(now_ms);
-        self.count(flip)
+        self.count(index, flip, now_ms)
     }
 
     /// A backend failed a request; `trial` as in the [`Pick`] of that request. A client that left,
     /// or a pooled connection gone stale, is no failure.
     pub fn record_failure(&self, index: usize, trial: bool, now_ms: u64) -> Option<Flip> {
-        let flip = self.backend(index).health.record_failure(trial, now_ms, self.policy);
-        self.count(flip)
+        let backend = self.backend(index);
+        let flip = backend.health.record_failure(trial, now_ms, backend.policy);
+        self.count(index, flip, now_ms)
     }
 
     /// A trial ended without a verdict, for instance because the client left: the next request may
@@ -140,28 +178,90 @@ impl Cluster {
         self.backend(index).health.abandon_trial();
     }
 
-    fn count(&self, flip: Option<Flip>) -> Option<Flip> {
+    /// A connection without a request was tried, or a check passed or not. When it was good, the
+    /// trial of a backend that failed requests have taken offline is due at once.
+    pub fn record_probe(&self, index: usize, probed: Probed) {
+        let health = &self.backend(index).health;
+        health.note_probe(probed);
+        if probed.good { health.record_open(probed.at_ms) } else { health.record_shut() }
+    }
+
+    /// Active checks have said often enough in a row whether a backend may have requests.
+    pub fn record_fitness(&self, index: usize, fit: bool, now_ms: u64) -> Option<Flip> {
+        let flip = self.backend(index).health.record_fitness(fit, now_ms);
+        self.count(index, flip, now_ms)
+    }
+
+    fn count(&self, index: usize, flip: Option<Flip>, now_ms: u64) -> Option<Flip> {
         // Both wrap: a thread may count a return before another has counted the departure.
-        match flip {
-            Some(Flip::WentOffline { .. }) => self.offline.0.fetch_add(1, Ordering::Relaxed),
-            Some(Flip::CameBack) => self.offline.0.fetch_sub(1, Ordering::Relaxed),
-            None => return None,
+        match flip? {
+            Flip::WentOffline { .. } | Flip::BecameUnfit => self.offline.0.fetch_add(1, Ordering::Relaxed),
+            Flip::CameBack => {
+                self.backend(index).turns.reset();
+                let until_ms = now_ms.saturating_add(self.policy.slow_start_ms);
+                self.slow_until_ms.fetch_max(until_ms, Ordering::Relaxed);
+                self.offline.0.fetch_sub(1, Ordering::Relaxed)
+            }
         };
         flip
     }
 
-    fn claim_due_trial(&self, ask: &Ask<'_>) -> Option<usize> {
-        self.untried(ask).find(|&index| self.backend(index).health.claim_due_trial(ask.now_ms, self.policy))
+    /// The algorithm's choice among those that stand so, but for what a backend is spared that has
+    /// just come back. What it is spared goes to another one, and if there is none to it after all.
+    fn choose_online(&self, ask: &Ask<'_>, standing: Standing) -> Option<usize> {
+        let mut view = View { cluster: self, ask, standing, passed: Tried::new() };
+        let first = self.balancer.choose(ask, &view)?;
+        if ask.now_ms >= self.slow_until_ms.load(Ordering::Relaxed) {
+            return Some(first);
+        }
+        let spared = self.balancer.slow_start(ask);
+        if spared == Spared::None {
+            return Some(first);
+        }
+        // Shares count in relation to each other: where all start slowly, nobody is spared.
+        let eligible = self.members.iter().filter(|&&index| view.eligible(index));
+        let most = eligible.map(|&index| self.backends[index].share(ask.now_ms)).max().unwrap_or(WHOLE);
+        let mut index = first;
+        loop {
+            let backend = &self.backends[index];
+            let share = backend.share(ask.now_ms) * WHOLE / most.max(1);
+            let takes = match spared {
+                _ if share >= WHOLE => true,
+                Spared::None => true,
+                Spared::ByTurn => backend.turns.take(share),
+                Spared::ByClient(number) => number % u64::from(WHOLE) < u64::from(share),
+            };
+            if takes {
+                return Some(index);
+            }
+            view.passed.insert(index);
+            match self.balancer.choose(ask, &view) {
+                Some(next) => index = next,
+                None => return Some(first),
+            }
+        }
     }
 
-    /// No untried backend is online: better a trial out of turn than an error of our own making.
-    /// The backend whose latest trial is longest ago goes first.
+    fn claim_due_trial(&self, ask: &Ask<'_>) -> Option<usize> {
+        let claim = |backend: &Backend| backend.health.claim_due_trial(ask.now_ms, backend.policy);
+        self.untried(ask).find(|&index| claim(&self.backends[index]))
+    }
+
+    /// No untried backend is online: better one whose checks fail, or a trial out of turn, than an
+    /// error of our own making. Of those on trial the one whose latest trial is longest ago goes
+    /// first.
     fn last_resort(&self, ask: &Ask<'_>) -> Pick {
+        for (standing, trial) in [(Standing::MerelyUnfit, false), (Standing::Open, true)] {
+            let view = View { cluster: self, ask, standing, passed: Tried::new() };
+            if let Some(index) = self.balancer.choose(ask, &view) {
+                return Pick::Backend { index, trial };
+            }
+        }
         // To lose a claim is to see another request get it, so this many rounds are enough.
         for _ in 0..=self.members.len() {
             let mut earliest: Option<(u64, usize)> = None;
             for index in self.untried(ask) {
-                let Some(at) = self.backend(index).health.next_trial_at(self.policy) else {
+                let Some(at) = self.backend(index).health.next_trial_at(self.backends[index].policy) else {
                     // It came back a moment ago.
                     return Pick::Backend { index, trial: false };
                 };
@@ -173,11 +273,25 @@ impl Cluster {
             if at > ask.now_ms {
                 return Pick::NoneEligible { retry_after_ms: at - ask.now_ms };
             }
-            if self.backend(index).health.claim_forced_trial(ask.now_ms, self.policy) {
+            if self.backend(index).health.claim_forced_trial(ask.now_ms, self.backends[index].policy) {
                 return Pick::Backend { index, trial: true };
             }
         }
         Pick::NoneEligible { retry_after_ms: 1 }
+    }
+
+    /// No untried backend is online, and none is to be tried out of turn.
+    fn refuse(&self, ask: &Ask<'_>) -> Pick {
+        if self.untried(ask).next().is_none() {
+            return Pick::AllTried;
+        }
+        if let Some(index) = self.untried(ask).find(|&index| self.backends[index].is_online()) {
+            // It came back a moment ago.
+            return Pick::Backend { index, trial: false };
+        }
+        let due_at = |index: usize| self.backends[index].health.trial_due_at(self.backends[index].policy);
+        let due_ms = self.untried(ask).filter_map(due_at).min().unwrap_or(u64::MAX);
+        Pick::NoneEligible { retry_after_ms: due_ms.saturating_sub(ask.now_ms).clamp(1, REFUSED_FOR_MS) }
     }
 
     fn untried(&self, ask: &Ask<'_>) -> impl Iterator<Item = usize> {
@@ -185,16 +299,47 @@ impl Cluster {
     }
 }
 
-/// What the algorithm sees: eligible is what is online and not tried.
+/// The longest that a client is asked to wait: probes may bring a backend back before its trial.
+const REFUSED_FOR_MS: u64 = 5_000;
+
+/// Each with a seed of its own, so that no two come back at the same moment.
+fn backend(weight: u32, nth: u64, policy: HealthPolicy) -> Backend {
+    let backoff = Backoff { seed: draw(policy.backoff.seed, nth), ..policy.backoff };
+    Backend::new(weight, HealthPolicy { backoff, ..policy })
+}
+
+/// Which backends the algorithm may choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// All: none is offline.
+    Any,
+    /// Those online.
+    Online,
+    /// Those that are offline for no other reason than that their checks fail.
+    MerelyUnfit,
+    /// Those that failed requests have taken offline, and that take connections since then.
+    Open,
+}
+
+/// What the algorithm sees: eligible is what stands so, and was neither tried nor passed over.
 struct View<'a> {
     cluster: &'a Cluster,
     ask: &'a Ask<'a>,
-    all_online: bool,
+    standing: Standing,
+    passed: Tried,
 }
 
 impl Candidates for View<'_> {
     fn eligible(&self, index: usize) -> bool {
-        !self.ask.tried.contains(index) && (self.all_online || self.cluster.backends[index].is_online())
+        let backend = &self.cluster.backends[index];
+        !self.ask.tried.contains(index)
+            && !self.passed.contains(index)
+            && match self.standing {
+                Standing::Any => true,
+                Standing::Online => backend.is_online(),
+                Standing::MerelyUnfit => backend.health.is_merely_unfit(),
+                Standing::Open => backend.health.is_open(),
+            }
     }
 
     fn in_flight(&self, index: usize) -> u32 {

@@ -3,24 +3,57 @@
 //! Lock-free: whether a backend is online, its failures in a row and the end of its offline time
 //! are one word that changes by compare-exchange; the start of the latest trial is a second word,
 //! and whoever exchanges that has the trial. Every word stands alone, hence `Relaxed` throughout.
+//!
+//! Two things take a backend offline, and each is undone in its own way: requests that failed, by
+//! a trial request; active checks that failed, by checks that pass.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// When a backend goes offline, and for how long.
+use super::Backoff;
+
+/// When a backend goes offline, for how long, and how it comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthPolicy {
     /// Failures in a row after which a backend goes offline. 0 turns High-Availability off;
-    /// above 16 777 215 it counts as that.
+    /// above 65 535 it counts as that.
     pub attempts: u32,
-    /// Milliseconds until an offline backend gets a trial. 0 turns High-Availability off.
+    /// Milliseconds until an offline backend gets its first trial. 0 turns High-Availability off.
     pub offline_ms: u64,
+    /// How that time grows when the trial fails.
+    pub backoff: Backoff,
+    /// Milliseconds in which a backend that came back gets its full share again. 0: at once.
+    pub slow_start_ms: u64,
+    /// What becomes of a request when no backend is online and no trial is due.
+    pub last_resort: LastResort,
+}
+
+/// What becomes of a request when no backend is online and no trial is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LastResort {
+    /// It goes to a backend as a trial out of turn, if the rate of those allows it.
+    Try,
+    /// It goes nowhere.
+    Refuse,
 }
 
 impl HealthPolicy {
     /// High-Availability off: a backend is always online, failures are only counted.
-    pub const OFF: HealthPolicy = HealthPolicy { attempts: 0, offline_ms: 0 };
+    pub const OFF: HealthPolicy = HealthPolicy::steady(0, 0);
 
-    /// Can a backend go offline at all?
+    /// Offline after `attempts` failures for `offline_ms` milliseconds time after time; at full
+    /// share as soon as it is back.
+    #[must_use]
+    pub const fn steady(attempts: u32, offline_ms: u64) -> HealthPolicy {
+        HealthPolicy {
+            attempts,
+            offline_ms,
+            backoff: Backoff::NONE,
+            slow_start_ms: 0,
+            last_resort: LastResort::Try,
+        }
+    }
+
+    /// Can failed requests take a backend offline at all?
     #[must_use]
     pub const fn is_on(&self) -> bool {
         self.attempts > 0 && self.offline_ms > 0
@@ -30,13 +63,15 @@ impl HealthPolicy {
 /// A backend changed sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flip {
-    /// It was online and is no more.
+    /// It was online and is no more, since requests failed.
     WentOffline {
         /// Failures in a row that led to it.
         failures: u32,
         /// When it may have its trial, in milliseconds since the process's own epoch.
         until_ms: u64,
     },
+    /// It was online and is no more, since active checks failed.
+    BecameUnfit,
     /// It was offline and answered.
     CameBack,
 }
@@ -55,8 +90,19 @@ pub struct HealthSnapshot {
     pub last_change_ms: Option<u64>,
     /// When a request last succeeded or failed.
     pub last_check_ms: Option<u64>,
-    /// When it may have its trial; `None` while it is online.
+    /// When it may have its trial; `None` while no request has taken it offline.
     pub offline_until_ms: Option<u64>,
+    /// The latest probe or active check.
+    pub last_probe: Option<Probed>,
+}
+
+/// What a probe or an active check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// When it ended, in milliseconds since the process's own epoch.
+    pub at_ms: u64,
+    /// The backend took the connection, or passed the check.
+    pub good: bool,
 }
 
 /// Where a backend stands.
@@ -70,6 +116,8 @@ pub enum HealthState {
     TrialDue,
     /// A request is trying it.
     OnTrial,
+    /// Its active checks fail: it gets none, except when nobody else is left.
+    Unfit,
 }
 
 /// The health of one backend.
@@ -80,6 +128,8 @@ pub(super) struct Health {
     last_change: Moment,
     last_check: Moment,
     offline_count: AtomicU64,
+    /// A [`Moment`] whose lowest bit tells how it ended.
+    last_probe: AtomicU64,
 }
 
 impl Health {
@@ -87,11 +137,41 @@ impl Health {
         self.word().is_online()
     }
 
+    /// Offline since active checks fail, and for no other reason.
+    pub(super) fn is_merely_unfit(&self) -> bool {
+        let word = self.word();
+        word.unfit && word.until_ms == 0
+    }
+
+    /// Offline since requests failed; the latest that was heard of it is that it takes connections.
+    pub(super) fn is_open(&self) -> bool {
+        let word = self.word();
+        word.open && word.until_ms != 0
+    }
+
+    /// Offline since requests failed, since when if so.
+    pub(super) fn failing_since(&self) -> Option<u64> {
+        (self.word().until_ms != 0).then(|| self.last_change.get().unwrap_or(0))
+    }
+
+    /// Offline for whatever reason, since when if so.
+    pub(super) fn offline_since(&self) -> Option<u64> {
+        (!self.is_online()).then(|| self.last_change.get().unwrap_or(0))
+    }
+
+    /// For how long it has been back, if it ever was offline and is online now.
+    pub(super) fn back_for_ms(&self, now_ms: u64) -> Option<u64> {
+        let since_ms = self.last_change.get()?;
+        self.is_online().then(|| now_ms.saturating_sub(since_ms))
+    }
+
     pub(super) fn snapshot(&self, now_ms: u64, policy: HealthPolicy) -> HealthSnapshot {
         let word = self.word();
         let last_trial = self.last_trial.get();
         let state = if word.is_online() {
             HealthState::Online
+        } else if word.unfit {
+            HealthState::Unfit
         } else if due_at(word, last_trial, policy) <= now_ms {
             HealthState::TrialDue
         } else if last_trial.is_some_and(|started| started >= word.until_ms) {
@@ -99,48 +179,118 @@ impl Health {
         } else {
             HealthState::Offline
         };
+        let last_probe = self.last_probe.load(Relaxed);
         HealthSnapshot {
             state,
             consecutive_failures: word.failures,
             offline_count: self.offline_count.load(Relaxed),
             last_change_ms: self.last_change.get(),
             last_check_ms: self.last_check.get(),
-            offline_until_ms: (!word.is_online()).then_some(word.until_ms),
+            offline_until_ms: (word.until_ms != 0).then_some(word.until_ms),
+            last_probe: (last_probe >> 1)
+                .checked_sub(1)
+                .map(|at_ms| Probed { at_ms, good: last_probe & 1 == 1 }),
         }
     }
 
-    /// A success counts whenever the request began: the backend answers, so it is online.
+    /// A success counts whenever the request began: the backend answers, so it is online, unless
+    /// its checks fail.
     pub(super) fn record_success(&self, now_ms: u64) -> Option<Flip> {
         self.last_check.set(now_ms);
-        let before = self.update(|_| Word::default());
-        if before.is_online() {
-            return None;
-        }
-        self.last_change.set(now_ms);
-        Some(Flip::CameBack)
+        let succeed = |word: Word| Word { unfit: word.unfit, ..Word::default() };
+        let before = self.update(succeed);
+        self.came_back(before, succeed(before), now_ms)
     }
 
     /// A failure takes an online backend offline if it is one too many. An offline backend stays
-    /// offline; only a trial that failed when its time was over makes it wait once more. Failures
-    /// of older requests say nothing new, and a forced trial that failed has cost no waiting.
+    /// offline; only a trial that failed when its time was over makes it wait once more, longer
+    /// than before. Failures of older requests say nothing new, and a forced trial that failed has
+    /// cost no waiting.
     pub(super) fn record_failure(&self, trial: bool, now_ms: u64, policy: HealthPolicy) -> Option<Flip> {
         self.last_check.set(now_ms);
-        let until_ms = now_ms.saturating_add(policy.offline_ms).clamp(1, Word::LATEST_MS);
         let fail = |word: Word| {
             let failures = word.failures.saturating_add(1).min(Word::MOST_FAILURES);
             let go_offline = policy.is_on() && failures >= policy.attempts.min(Word::MOST_FAILURES);
             let wait_again = trial && now_ms >= word.until_ms;
-            let changes = if word.is_online() { go_offline } else { wait_again };
-            Word { failures, until_ms: if changes { until_ms } else { word.until_ms } }
+            let (changes, round) = match word.until_ms {
+                0 => (go_offline, 0),
+                _ => (wait_again, (word.round + 1).min(Word::MOST_ROUNDS)),
+            };
+            if !changes {
+                return Word { failures, open: false, ..word };
+            }
+            let time_ms = policy.backoff.time_ms(policy.offline_ms, round, now_ms);
+            let until_ms = now_ms.saturating_add(time_ms).clamp(1, Word::LATEST_MS);
+            Word { failures, round, open: false, until_ms, ..word }
         };
         let before = self.update(fail);
         let after = fail(before);
         if !before.is_online() || after.is_online() {
             return None;
         }
+        self.went(now_ms);
+        Some(Flip::WentOffline { failures: after.failures, until_ms: after.until_ms })
+    }
+
+    /// An offline backend takes connections: its trial is due now.
+    pub(super) fn record_open(&self, now_ms: u64) {
+        // Behind a trial that is over already, lest it be taken for this one.
+        let next = self.last_trial.get().map_or(0, |started| started.saturating_add(1));
+        let due_ms = now_ms.max(next).clamp(1, Word::LATEST_MS);
+        self.update(|word| match word.until_ms {
+            0 => word,
+            until_ms => Word { open: true, until_ms: until_ms.min(due_ms), ..word },
+        });
+    }
+
+    /// An offline backend takes no connections.
+    pub(super) fn record_shut(&self) {
+        self.update(|word| Word { open: false, ..word });
+    }
+
+    /// Active checks say whether the backend may have requests.
+    pub(super) fn record_fitness(&self, fit: bool, now_ms: u64) -> Option<Flip> {
+        let judge = |word: Word| Word { unfit: !fit, ..word };
+        let before = self.update(judge);
+        let after = judge(before);
+        if before.is_online() && !after.is_online() {
+            self.went(now_ms);
+            return Some(Flip::BecameUnfit);
+        }
+        self.came_back(before, after, now_ms)
+    }
+
+    /// Notes a probe or check for the statistics.
+    pub(super) fn note_probe(&self, probed: Probed) {
+        let bits = Moment::bits(Some(probed.at_ms)) << 1 | u64::from(probed.good);
+        self.last_probe.store(bits, Relaxed);
+    }
+
+    fn went(&self, now_ms: u64) {
         self.offline_count.fetch_add(1, Relaxed);
         self.last_change.set(now_ms);
-        Some(Flip::WentOffline { failures: after.failures, until_ms })
+    }
+
+    fn came_back(&self, before: Word, after: Word, now_ms: u64) -> Option<Flip> {
+        if before.is_online() || !after.is_online() {
+            return None;
+        }
+        self.last_change.set(now_ms);
+        Some(Flip::CameBack)
+    }
+
+    /// Is a trial due that a request could claim?
+    pub(super) fn trial_is_due(&self, now_ms: u64, policy: HealthPolicy) -> bool {
+        let last_trial = self.last_trial.get();
+        let word = self.word();
+        word.takes_trials() && due_at(word, last_trial, policy) <= now_ms
+    }
+
+    /// When a trial will be due. `None` if the backend is online, or if its checks fail.
+    pub(super) fn trial_due_at(&self, policy: HealthPolicy) -> Option<u64> {
+        let last_trial = self.last_trial.get();
+        let word = self.word();
+        word.takes_trials().then(|| due_at(word, last_trial, policy))
     }
 
     /// Claims the trial of a backend whose time is over. Of all threads that ask, one gets it; a
@@ -148,17 +298,17 @@ impl Health {
     pub(super) fn claim_due_trial(&self, now_ms: u64, policy: HealthPolicy) -> bool {
         let last_trial = self.last_trial.get();
         let word = self.word();
-        !word.is_online()
+        word.takes_trials()
             && due_at(word, last_trial, policy) <= now_ms
             && self.last_trial.exchange(last_trial, now_ms)
     }
 
     /// When a trial may go out although the time is not over, since nobody else is left. `None`
-    /// if the backend is online.
+    /// if no failed request keeps the backend offline.
     pub(super) fn next_trial_at(&self, policy: HealthPolicy) -> Option<u64> {
         let last_trial = self.last_trial.get();
         let word = self.word();
-        (!word.is_online()).then(|| forced_at(last_trial).min(due_at(word, last_trial, policy)))
+        (word.until_ms != 0).then(|| forced_at(last_trial).min(due_at(word, last_trial, policy)))
     }
 
     /// Claims a trial that [`next_trial_at`](Health::next_trial_at) has allowed, if nobody else
@@ -167,7 +317,7 @@ impl Health {
         let last_trial = self.last_trial.get();
         let word = self.word();
         let at = forced_at(last_trial).min(due_at(word, last_trial, policy));
-        !word.is_online() && at <= now_ms && self.last_trial.exchange(last_trial, now_ms)
+        word.until_ms != 0 && at <= now_ms && self.last_trial.exchange(last_trial, now_ms)
     }
 
     /// The trial ended without a verdict: as if there had been none.
@@ -210,31 +360,53 @@ fn forced_at(last_trial: Option<u64>) -> u64 {
     last_trial.map_or(0, |started| started.saturating_add(FORCED_TRIAL_INTERVAL_MS))
 }
 
-/// What decides whether a backend is online, in 64 bits: 24 for the failures, 40 for the time
-/// (34 years of uptime; beyond that an offline backend is on trial all the time).
+/// What decides whether a backend is online, in 64 bits: 16 for the failures, 6 for the round, one
+/// each for `unfit` and `open`, 40 for the time (34 years of uptime; beyond that an offline backend
+/// is on trial all the time).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Word {
     failures: u32,
-    /// The end of the offline time; 0 is online.
+    /// How many trials have failed since it went offline.
+    round: u32,
+    /// Active checks fail.
+    unfit: bool,
+    /// It takes connections, as was seen after the latest failure.
+    open: bool,
+    /// The end of the offline time; 0 if failures have not taken it offline.
     until_ms: u64,
 }
 
 impl Word {
-    const MOST_FAILURES: u32 = (1 << 24) - 1;
+    const MOST_FAILURES: u32 = (1 << 16) - 1;
+    const MOST_ROUNDS: u32 = (1 << 6) - 1;
     const LATEST_MS: u64 = (1 << 40) - 1;
 
     fn is_online(self) -> bool {
-        self.until_ms == 0
+        self.until_ms == 0 && !self.unfit
+    }
+
+    fn takes_trials(self) -> bool {
+        self.until_ms != 0 && !self.unfit
     }
 
     fn pack(self) -> u64 {
-        u64::from(self.failures) << 40 | self.until_ms
+        u64::from(self.failures) << 48
+            | u64::from(self.round) << 42
+            | u64::from(self.unfit) << 41
+            | u64::from(self.open) << 40
+            | self.until_ms
     }
 
     fn unpack(bits: u64) -> Word {
-        // 24 bits are left after the shift: the conversion never falls back.
-        let failures = u32::try_from(bits >> 40).unwrap_or(Word::MOST_FAILURES);
-        Word { failures, until_ms: bits & Word::LATEST_MS }
+        // What the masks leave fits: the conversions never fall back.
+        let part = |shift: u32, most: u32| u32::try_from(bits >> shift & u64::from(most)).unwrap_or(most);
+        Word {
+            failures: part(48, Word::MOST_FAILURES),
+            round: part(42, Word::MOST_ROUNDS),
+            unfit: part(41, 1) == 1,
+            open: part(40, 1) == 1,
+            until_ms: bits & Word::LATEST_MS,
+        }
     }
 }
 
@@ -277,7 +449,7 @@ pub const FORCED_TRIAL_INTERVAL_MS: u64 = 250;
 mod tests {
     use super::*;
 
-    const POLICY: HealthPolicy = HealthPolicy { attempts: 2, offline_ms: 1000 };
+    const POLICY: HealthPolicy = HealthPolicy::steady(2, 1000);
 
     /// Went offline at 100, so its trial is due at 1100.
     fn offline() -> Health {
@@ -408,6 +580,7 @@ mod tests {
                 last_change_ms: None,
                 last_check_ms: None,
                 offline_until_ms: None,
+                last_probe: None,
             }
         );
         let health = offline();
@@ -420,6 +593,7 @@ mod tests {
                 last_change_ms: Some(100),
                 last_check_ms: Some(100),
                 offline_until_ms: Some(1100),
+                last_probe: None,
             }
         );
         assert_eq!(state(&health, 1100), HealthState::TrialDue);
@@ -435,9 +609,9 @@ mod tests {
 
     #[test]
     fn times_and_counts_stop_at_their_ends() {
-        let policy = HealthPolicy { attempts: u32::MAX, offline_ms: u64::MAX };
+        let policy = HealthPolicy::steady(u32::MAX, u64::MAX);
         let health = Health::default();
-        health.word.store(Word { failures: Word::MOST_FAILURES - 1, until_ms: 0 }.pack(), Relaxed);
+        health.word.store(Word { failures: Word::MOST_FAILURES - 1, ..Word::default() }.pack(), Relaxed);
         let flip = health.record_failure(false, u64::MAX, policy);
         let until_ms = Word::LATEST_MS;
         assert_eq!(flip, Some(Flip::WentOffline { failures: Word::MOST_FAILURES, until_ms }));
@@ -446,5 +620,119 @@ mod tests {
         assert!(health.claim_due_trial(u64::MAX, policy));
         health.record_failure(true, u64::MAX, policy);
         assert!(!health.is_online());
+    }
+
+    #[test]
+    fn each_failed_trial_doubles_the_time_and_a_success_resets_it() {
+        let backoff = Backoff { factor: 2, longest_ms: 5000, jitter_percent: 0, seed: 0 };
+        let policy = HealthPolicy { backoff, ..POLICY };
+        let health = Health::default();
+        let until = |health: &Health| health.snapshot(0, policy).offline_until_ms;
+        for _ in 0..2 {
+            health.record_failure(false, 0, policy);
+            health.record_failure(false, 0, policy);
+            assert_eq!(until(&health), Some(1000));
+            let mut now_ms = 1000;
+            for time_ms in [2000, 4000, 5000, 5000] {
+                assert!(!health.claim_due_trial(now_ms - 1, policy));
+                assert!(health.claim_due_trial(now_ms, policy));
+                assert_eq!(health.record_failure(true, now_ms, policy), None);
+                now_ms += time_ms;
+                assert_eq!(until(&health), Some(now_ms));
+            }
+            assert_eq!(health.record_success(now_ms), Some(Flip::CameBack));
+            health.abandon_trial();
+        }
+    }
+
+    #[test]
+    fn forced_trials_do_not_make_the_time_grow() {
+        let policy = HealthPolicy { backoff: Backoff { factor: 2, ..Backoff::NONE }, ..POLICY };
+        let health = offline();
+        assert!(health.claim_forced_trial(500, policy));
+        assert_eq!(health.record_failure(true, 501, policy), None);
+        assert_eq!(health.snapshot(501, policy).offline_until_ms, Some(1100));
+    }
+
+    #[test]
+    fn a_good_probe_makes_the_trial_due_now() {
+        let health = offline();
+        health.record_open(300);
+        assert!(!health.is_online(), "clients alone decide");
+        assert!(health.is_open());
+        assert_eq!(state(&health, 300), HealthState::TrialDue);
+        assert!(health.claim_due_trial(300, POLICY));
+        assert!(!health.claim_due_trial(301, POLICY), "it is one");
+        health.record_open(302);
+        assert!(!health.claim_due_trial(302, POLICY), "and stays one");
+        assert_eq!(health.record_success(310), Some(Flip::CameBack));
+        health.record_open(311);
+        assert!(!health.is_open() && health.is_online(), "of an online one a probe says nothing");
+    }
+
+    #[test]
+    fn a_probe_behind_a_forced_trial_of_the_same_moment_leaves_a_trial() {
+        let health = offline();
+        assert!(health.claim_forced_trial(300, POLICY));
+        assert_eq!(health.record_failure(true, 300, POLICY), None);
+        health.record_open(300);
+        assert!(!health.claim_due_trial(300, POLICY));
+        assert!(health.claim_due_trial(301, POLICY));
+        assert_eq!(health.record_failure(true, 305, POLICY), None);
+        assert!(!health.is_open(), "it takes connections and answers none");
+        assert!(!health.claim_due_trial(1304, POLICY));
+        health.record_open(400);
+        health.record_shut();
+        assert!(!health.is_open());
+    }
+
+    #[test]
+    fn checks_take_it_out_and_bring_it_back() {
+        let health = Health::default();
+        assert_eq!(health.record_fitness(true, 5), None);
+        assert_eq!(health.record_fitness(false, 10), Some(Flip::BecameUnfit));
+        assert_eq!(health.record_fitness(false, 11), None);
+        assert!(!health.is_online() && health.is_merely_unfit());
+        assert_eq!(state(&health, 12), HealthState::Unfit);
+        assert_eq!(health.record_success(20), None, "an answer is no check");
+        assert!(!health.claim_due_trial(99_999, POLICY) && health.next_trial_at(POLICY).is_none());
+        assert_eq!(health.record_fitness(true, 30), Some(Flip::CameBack));
+        assert_eq!((health.is_online(), health.snapshot(30, POLICY).offline_count), (true, 1));
+    }
+
+    #[test]
+    fn checks_and_requests_have_to_agree() {
+        let health = offline();
+        assert_eq!(health.record_fitness(false, 200), None, "it was offline already");
+        assert!(!health.claim_due_trial(1100, POLICY), "no trial while checks fail");
+        assert_eq!(health.next_trial_at(POLICY), Some(0), "but when nobody else is left");
+        assert_eq!(health.record_fitness(true, 1200), None);
+        assert!(health.claim_due_trial(1200, POLICY));
+        assert_eq!(health.record_fitness(false, 1201), None);
+        assert_eq!(health.record_success(1202), None, "its checks fail");
+        assert_eq!(health.record_fitness(true, 1300), Some(Flip::CameBack));
+        assert_eq!(health.snapshot(1300, POLICY).offline_count, 1);
+    }
+
+    #[test]
+    fn words_survive_packing() {
+        for unfit in [false, true] {
+            for open in [false, true] {
+                let word = Word { failures: 65_535, round: 63, unfit, open, until_ms: Word::LATEST_MS };
+                assert_eq!(Word::unpack(word.pack()), word);
+                let word = Word { failures: 1, round: 2, unfit, open, until_ms: 3 };
+                assert_eq!(Word::unpack(word.pack()), word);
+            }
+        }
+    }
+
+    #[test]
+    fn the_latest_probe_is_shown() {
+        let health = Health::default();
+        assert_eq!(health.snapshot(0, POLICY).last_probe, None);
+        for probed in [Probed { at_ms: 0, good: false }, Probed { at_ms: 70, good: true }] {
+            health.note_probe(probed);
+            assert_eq!(health.snapshot(99, POLICY).last_probe, Some(probed));
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! joins the two and is the file to read next.
 
 mod backend;
+mod backoff;
 mod cluster;
 mod connection_numbers;
 mod first_alive;
@@ -19,13 +20,17 @@ mod locking_round_robin;
 mod naive;
 mod round_robin;
 mod sequence;
+mod slow_start;
 mod source_hash;
 mod tried;
 
 pub use backend::{Backend, InFlight};
+pub use backoff::{Backoff, draw};
 pub use cluster::{Cluster, Pick};
 pub use connection_numbers::ConnectionNumbers;
-pub use health::{FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState};
+pub use health::{
+    FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState, LastResort, Probed,
+};
 pub use tried::Tried;
 
 use first_alive::FirstAlive;
@@ -33,6 +38,7 @@ use least_connections::LeastConnections;
 use locking_round_robin::LockingRoundRobin;
 use naive::Naive;
 use round_robin::RoundRobin;
+use slow_start::Spared;
 use source_hash::SourceHash;
 
 /// How a cluster chooses among its eligible backends.
@@ -128,6 +134,21 @@ impl Balancer for AnyBalancer {
             AnyBalancer::LockingRoundRobin(it) => it.choose(ask, candidates),
             AnyBalancer::LeastConnections(it) => it.choose(ask, candidates),
             AnyBalancer::SourceHash(it) => it.choose(ask, candidates),
+        }
+    }
+}
+
+impl AnyBalancer {
+    /// How requests are picked that a backend is spared while it starts slowly.
+    fn slow_start(&self, ask: &Ask<'_>) -> Spared {
+        match self {
+            // Shares have no meaning there: all or nothing is what it is for.
+            AnyBalancer::FirstAlive(_) => Spared::None,
+            AnyBalancer::RoundRobin(_)
+            | AnyBalancer::LockingRoundRobin(_)
+            | AnyBalancer::LeastConnections(_) => Spared::ByTurn,
+            AnyBalancer::Naive(_) => Spared::ByClient(draw(0, u64::from(ask.connection))),
+            AnyBalancer::SourceHash(_) => Spared::ByClient(source_hash::coin(ask.source)),
         }
     }
 }

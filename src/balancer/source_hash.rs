@@ -1,6 +1,6 @@
 //! `Source-Hash`: the client's address chooses the server.
 
-use super::{Ask, Balancer, Candidates, walk};
+use super::{Ask, Balancer, Candidates, draw, walk};
 
 /// A hash of the client's address names a place in the list, repetitions included, so weights
 /// count. The same for every worker and after every start. When that server is not eligible its
@@ -22,6 +22,11 @@ impl Balancer for SourceHash {
         let place = hash(ask.source).checked_rem(places)?;
         walk(&self.list, usize::try_from(place).unwrap_or(0), candidates)
     }
+}
+
+/// A number that a client address keeps, and that says nothing about the server it leads to.
+pub(super) fn coin(source: &[u8]) -> u64 {
+    draw(1, hash(source))
 }
 
 /// FNV-1a over the bytes, then a mixing of the bits: addresses differ in their last byte mostly,

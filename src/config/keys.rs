@@ -85,6 +85,20 @@ pub enum KeyId {
     RemoveRequestHeader,
     SetResponseHeader,
     RemoveResponseHeader,
+    FailOn,
+    WhenAllOffline,
+    OfflineBackoff,
+    OfflineMax,
+    OfflineJitter,
+    ProbeOffline,
+    ProbeInterval,
+    SlowStart,
+    HealthCheck,
+    HealthInterval,
+    HealthTimeOut,
+    HealthRise,
+    HealthFall,
+    HealthStatus,
 }
 
 /// The forms of values.
@@ -117,6 +131,28 @@ pub enum Kind {
         /// Largest value allowed, in bytes.
         max: usize,
     },
+    /// A whole number.
+    Amount {
+        /// Smallest value allowed.
+        min: u32,
+        /// Largest value allowed.
+        max: u32,
+    },
+    /// Seconds, or a number with `ms`, `s`, `m` or `h`; never 0.
+    Span {
+        /// Shortest value allowed.
+        min: Duration,
+        /// Longest value allowed.
+        max: Duration,
+    },
+    /// What a server is blamed for, separated by blanks.
+    Faults,
+    /// What becomes of requests when all servers are offline.
+    AllOffline,
+    /// What servers are asked for regularly.
+    Check,
+    /// Statuses and ranges of statuses, separated by blanks.
+    Statuses,
     /// After what a request is asked again.
     Causes,
     /// The name of a header that marks requests, or `off`.
@@ -207,6 +243,132 @@ pub const KEYS: &[Key] = &[
         default: Some("60"),
         example: "60",
         doc: "how long a server stays offline before it is tried again; 0 = never offline",
+    },
+    Key {
+        id: KeyId::FailOn,
+        name: "FailOn",
+        alias: None,
+        kind: Kind::Faults,
+        default: Some("connect timeout reset invalid"),
+        example: "connect timeout 5xx",
+        doc: "what counts as a failure of a server; statuses count too when they stand here",
+    },
+    Key {
+        id: KeyId::WhenAllOffline,
+        name: "WhenAllOffline",
+        alias: None,
+        kind: Kind::AllOffline,
+        default: Some("try"),
+        example: "503",
+        doc: "what becomes of requests when all servers are offline: try, 503, or static files",
+    },
+    Key {
+        id: KeyId::OfflineBackoff,
+        name: "OfflineBackoff",
+        alias: None,
+        kind: Kind::Amount { min: 1, max: 10 },
+        default: Some("2"),
+        example: "2",
+        doc: "by this the offline time grows with each trial that fails; 1 = it stays the same",
+    },
+    Key {
+        id: KeyId::OfflineMax,
+        name: "OfflineMax",
+        alias: None,
+        kind: Kind::Time { max: WEEK },
+        default: Some("300"),
+        example: "300",
+        doc: "the offline time does not grow beyond this",
+    },
+    Key {
+        id: KeyId::OfflineJitter,
+        name: "OfflineJitter",
+        alias: None,
+        kind: Kind::Number { max: 50 },
+        default: Some("10"),
+        example: "10",
+        doc: "by up to so many percent a grown offline time is shortened at random",
+    },
+    Key {
+        id: KeyId::ProbeOffline,
+        name: "ProbeOffline",
+        alias: None,
+        kind: Kind::Switch,
+        default: Some("on"),
+        example: "on",
+        doc: "whether offline servers are asked for a connection now and then, to find out sooner that they are back",
+    },
+    Key {
+        id: KeyId::ProbeInterval,
+        name: "ProbeInterval",
+        alias: None,
+        kind: Kind::Span { min: SHORTEST, max: WEEK },
+        default: Some("1"),
+        example: "1",
+        doc: "how soon and how often at first; the pauses grow to ten seconds",
+    },
+    Key {
+        id: KeyId::SlowStart,
+        name: "SlowStart",
+        alias: None,
+        kind: Kind::Time { max: WEEK },
+        default: Some("5"),
+        example: "5",
+        doc: "in this time a server that is back gets its full share again; 0 = at once",
+    },
+    Key {
+        id: KeyId::HealthCheck,
+        name: "HealthCheck",
+        alias: None,
+        kind: Kind::Check,
+        default: Some("off"),
+        example: "GET /health",
+        doc: "what all servers are asked for regularly: off, tcp, GET or HEAD and a path",
+    },
+    Key {
+        id: KeyId::HealthInterval,
+        name: "HealthInterval",
+        alias: None,
+        kind: Kind::Span { min: SHORTEST, max: WEEK },
+        default: Some("5"),
+        example: "5",
+        doc: "how often",
+    },
+    Key {
+        id: KeyId::HealthTimeOut,
+        name: "HealthTimeOut",
+        alias: None,
+        kind: Kind::Span { min: SHORTEST, max: WEEK },
+        default: Some("2"),
+        example: "2",
+        doc: "how long a server may take for it",
+    },
+    Key {
+        id: KeyId::HealthRise,
+        name: "HealthRise",
+        alias: None,
+        kind: Kind::Amount { min: 1, max: 1000 },
+        default: Some("2"),
+        example: "2",
+        doc: "checks passed in a row that bring a server back",
+    },
+    Key {
+        id: KeyId::HealthFall,
+        name: "HealthFall",
+        alias: None,
+        kind: Kind::Amount { min: 1, max: 1000 },
+        default: Some("3"),
+        example: "3",
+        doc: "checks failed in a row that take a server offline",
+    },
+    Key {
+        id: KeyId::HealthStatus,
+        name: "HealthStatus",
+        alias: None,
+        kind: Kind::Statuses,
+        default: Some("200-399"),
+        example: "200-299 304",
+        doc: "statuses that pass the check",
     },
     Key {
         id: KeyId::RetryOn,
@@ -524,6 +686,9 @@ pub const KEYS: &[Key] = &[
         doc: "headers that clients do not get",
     },
 ];
+
+/// A thread that does this more often would do nothing else.
+const SHORTEST: Duration = Duration::from_millis(50);
 
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

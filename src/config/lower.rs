@@ -9,6 +9,7 @@ use regex::bytes::RegexBuilder;
 
 use super::error::{ErrorKind, Problems, Span};
 use super::heads::{self, Header, HeaderError, Side};
+use super::health;
 use super::keys::{self, KEYS, Key, KeyId, Kind};
 use super::model::{LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
@@ -193,6 +194,22 @@ impl Draft {
             KeyId::StatisticsUrl => store(&mut settings.statistics_url, kind.url_path(text).map(Some)),
             KeyId::AttemptsCount => store(&mut settings.attempts_count, kind.number(text)),
             KeyId::OfflineTimeOut => store(&mut settings.offline_timeout, kind.time(text)),
+            KeyId::FailOn => store(&mut settings.health.fail_on, health::fail_on(text)),
+            KeyId::WhenAllOffline => {
+                store(&mut settings.health.when_all_offline, health::when_all_offline(text))
+            }
+            KeyId::OfflineBackoff => store(&mut settings.health.backoff, kind.number(text)),
+            KeyId::OfflineMax => store(&mut settings.health.offline_max, kind.time(text)),
+            KeyId::OfflineJitter => store(&mut settings.health.offline_jitter, kind.number(text)),
+            KeyId::ProbeOffline => store(&mut settings.health.probe_offline, kind.switch(text)),
+            KeyId::ProbeInterval => store(&mut settings.health.probe_interval, kind.time(text)),
+            KeyId::SlowStart => store(&mut settings.health.slow_start, kind.time(text)),
+            KeyId::HealthCheck => store(&mut settings.health.check, health::health_check(text)),
+            KeyId::HealthInterval => store(&mut settings.health.interval, kind.time(text)),
+            KeyId::HealthTimeOut => store(&mut settings.health.timeout, kind.time(text)),
+            KeyId::HealthRise => store(&mut settings.health.rise, kind.number(text)),
+            KeyId::HealthFall => store(&mut settings.health.fall, kind.number(text)),
+            KeyId::HealthStatus => store(&mut settings.health.statuses, health::statuses(text)),
             KeyId::RetryOn => return self.set_causes(key, &span, value, problems),
             KeyId::RetryCount => store(&mut settings.retries.count, kind.number(text)),
             KeyId::RetryTimeOut => store(&mut settings.retries.timeout, kind.time_limit(text)),

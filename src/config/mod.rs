@@ -8,6 +8,7 @@
 mod address;
 mod error;
 mod heads;
+mod health;
 pub mod keys;
 mod lower;
 mod model;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 pub use address::AddressError;
 pub use error::{ConfigError, ConfigErrors, ErrorKind};
 pub use heads::{ForwardedHeaders, Header, HeaderError, Heads, HostHeader, Piece, Side, Via};
+pub use health::{Fault, Health, HealthCheck, WhenAllOffline};
 pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 pub use retries::{Retries, RetryCause, RetryOn};
 

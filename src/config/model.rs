@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::heads::Heads;
+use super::health::{Health, HealthCheck};
 use super::retries::Retries;
 use super::suggest::normalized;
 
@@ -166,6 +167,8 @@ pub struct Settings {
     pub tunnel_timeout: Option<Duration>,
     /// What is changed in heads.
     pub heads: Heads,
+    /// When a server counts as failing, and how it comes back.
+    pub health: Health,
 }
 
 /// Which protocols a client's connection may change to with `Upgrade`.
@@ -207,6 +210,17 @@ impl Settings {
     pub fn high_availability(&self) -> bool {
         self.attempts_count > 0 && !self.offline_timeout.is_zero()
     }
+
+    /// Whether servers that failed requests have taken offline are asked for a connection now and
+    /// then, to see whether they are back.
+    pub fn probes_offline(&self) -> bool {
+        self.high_availability() && self.health.probe_offline
+    }
+
+    /// Whether servers can be offline at all, for whatever reason.
+    pub fn can_go_offline(&self) -> bool {
+        self.high_availability() || self.health.check != HealthCheck::Off
+    }
 }
 
 impl Default for Settings {
@@ -230,6 +244,7 @@ impl Default for Settings {
             upgrade: UpgradePolicy::WebSocket,
             tunnel_timeout: Some(Duration::from_secs(300)),
             heads: Heads::default(),
+            health: Health::default(),
         }
     }
 }

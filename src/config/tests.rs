@@ -97,6 +97,7 @@ fn every_key_is_understood() {
             upgrade: UpgradePolicy::Any,
             tunnel_timeout: None,
             heads: Heads { host: HostHeader::Literal("app:81".to_owned()), ..Heads::default() },
+            health: Health::default(),
         }
     );
 }
@@ -147,6 +148,51 @@ fn bad_values_about_retries() {
         ),
     ] {
         assert_eq!(messages(&entry(line)), [message]);
+    }
+}
+
+#[test]
+fn every_key_about_failing_servers_is_understood() {
+    let config = good(
+        "[PROXY_ENTRY]\n Match x\n ServerList a\n FailOn connect 5xx 429\n WhenAllOffline static\n \
+         OfflineBackoff 3\n OfflineMax 10m\n OfflineJitter 0\n ProbeOffline off\n ProbeInterval 500ms\n \
+         SlowStart 0\n HealthCheck HEAD /up?x\n HealthInterval 1m\n HealthTimeOut 1\n HealthRise 1\n \
+         HealthFall 5\n HealthStatus 204 3xx\n",
+    );
+    let expected = Health {
+        fail_on: vec![Fault::Connect, Fault::Status(500..=599), Fault::Status(429..=429)],
+        backoff: 3,
+        offline_max: Duration::from_secs(600),
+        offline_jitter: 0,
+        probe_offline: false,
+        probe_interval: Duration::from_millis(500),
+        when_all_offline: WhenAllOffline::Static,
+        slow_start: Duration::ZERO,
+        check: HealthCheck::Http { method: "HEAD", target: "/up?x".to_owned() },
+        interval: Duration::from_secs(60),
+        timeout: Duration::from_secs(1),
+        rise: 1,
+        fall: 5,
+        statuses: vec![204..=204, 300..=399],
+    };
+    assert_eq!(config.entries[0].settings.health, expected);
+}
+
+#[test]
+fn wrong_values_about_failing_servers_are_told_with_the_remedy() {
+    for (line, message) in [
+        ("FailOn connect 2xx", "connect, timeout, reset, invalid, or statuses from 400 on"),
+        ("WhenAllOffline 502", "try, 503 or static"),
+        ("OfflineBackoff 0", "a whole number from 1 to 10"),
+        ("OfflineJitter 51", "a whole number from 0 to 50"),
+        ("ProbeInterval 0", "seconds up to 604800, or as in 250ms, 5s, 2m; at least 50 ms"),
+        ("HealthCheck POST /x", "off, tcp, or GET or HEAD and a path, as in GET /health"),
+        ("HealthRise 0", "a whole number from 1 to 1000"),
+        ("HealthStatus 1xx", "statuses from 200 to 599, as in 200-399, 204 or 2xx"),
+    ] {
+        let told = messages_for(line).join("\n");
+        let column = line.find(' ').unwrap_or(0) + 2;
+        assert!(told.contains(&format!(":4:{column}: ")) && told.contains(message), "{told}");
     }
 }
 
@@ -395,7 +441,7 @@ fn keys_in_the_wrong_place_or_unknown() {
     assert_eq!(
         messages_for("Colour blue"),
         [
-            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
+            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, FailOn, WhenAllOffline, OfflineBackoff, OfflineMax, OfflineJitter, ProbeOffline, ProbeInterval, SlowStart, HealthCheck, HealthInterval, HealthTimeOut, HealthRise, HealthFall, HealthStatus, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
         ]
     );
     // The missing Match isn't held against an entry that misspells it.

@@ -16,6 +16,21 @@ impl Kind {
             }
             Kind::Switch => "on or off".to_owned(),
             Kind::Number { max } => format!("a whole number from 0 to {max}"),
+            Kind::Amount { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Span { min, max } => {
+                format!(
+                    "seconds up to {}, or as in 250ms, 5s, 2m; at least {} ms",
+                    max.as_secs(),
+                    min.as_millis()
+                )
+            }
+            Kind::Faults => {
+                "connect, timeout, reset, invalid, or statuses from 400 on, as in connect timeout 5xx 429"
+                    .to_owned()
+            }
+            Kind::AllOffline => "try, 503 or static".to_owned(),
+            Kind::Check => "off, tcp, or GET or HEAD and a path, as in GET /health".to_owned(),
+            Kind::Statuses => "statuses from 200 to 599, as in 200-399, 204 or 2xx".to_owned(),
             Kind::Time { max } => {
                 format!("seconds from 0 to {}, or as in 250ms, 5s, 2m, 1h", max.as_secs())
             }
@@ -47,12 +62,20 @@ impl Kind {
     }
 
     pub(super) fn number(self, text: &str) -> Option<u32> {
-        let Kind::Number { max } = self else { return None };
-        u32::try_from(digits(text)?).ok().filter(|number| *number <= max)
+        let (min, max) = match self {
+            Kind::Number { max } => (0, max),
+            Kind::Amount { min, max } => (min, max),
+            _ => return None,
+        };
+        u32::try_from(digits(text)?).ok().filter(|number| (min..=max).contains(number))
     }
 
     pub(super) fn time(self, text: &str) -> Option<Duration> {
-        let Kind::Time { max } = self else { return None };
+        let (min, max) = match self {
+            Kind::Time { max } => (Duration::ZERO, max),
+            Kind::Span { min, max } => (min, max),
+            _ => return None,
+        };
         let (number, unit) = split_unit(text);
         let milliseconds: u64 = match unit.to_ascii_lowercase().as_str() {
             "ms" => 1,
@@ -62,7 +85,7 @@ impl Kind {
             _ => return None,
         };
         let time = Duration::from_millis(digits(number)?.checked_mul(milliseconds)?);
-        (time <= max).then_some(time)
+        (min..=max).contains(&time).then_some(time)
     }
 
     /// A time where 0 means that there is no limit.

@@ -22,6 +22,7 @@
 //! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
 
 pub mod attempts;
+mod blame;
 pub mod budget;
 mod date;
 mod deadlines;
@@ -35,6 +36,7 @@ pub mod naming;
 mod outcome;
 pub mod poison;
 mod pool;
+mod probing;
 mod relay;
 mod resolver;
 pub mod retry;

@@ -2,6 +2,7 @@
 //! another backend is asked, what the client is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Now;
 use super::exchange::{Attempt, Exchange, Phase};
@@ -147,28 +148,45 @@ impl Worker {
             return;
         }
         route.counters[backend].failure();
+        if !route.blames_for(failure) {
+            if trial {
+                route.cluster.abandon_trial(backend);
+            }
+            return;
+        }
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
             log::warn!("backend {label}: {failure}");
-            self.tell(route, backend, flip);
+            self.tell(route, backend, flip, now);
+        }
+    }
+
+    /// Counts an answer that the route takes for a failure of the backend, by its status.
+    pub(super) fn judge_status(&mut self, route: &Route, backend: usize, trial: bool, status: u16, now: Now) {
+        if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
+            let label = self.shared.endpoints[route.endpoints[backend]].label();
+            log::warn!("backend {label}: it answered {status}");
+            self.tell(route, backend, flip, now);
         }
     }
 
     /// Counts a whole answer in a backend's favour.
     pub(super) fn praise(&mut self, route: &Route, backend: usize, now: Now) {
         if let Some(flip) = route.cluster.record_success(backend, now.ms) {
-            self.tell(route, backend, flip);
+            self.tell(route, backend, flip, now);
         }
     }
 
-    /// Tells the operator that a backend went or came back.
-    fn tell(&self, route: &Route, backend: usize, flip: Flip) {
+    /// Tells the operator that a backend went or came back, and who asks it from now on.
+    fn tell(&self, route: &Route, backend: usize, flip: Flip, now: Now) {
         let label = self.shared.endpoints[route.endpoints[backend]].label();
         match flip {
-            Flip::WentOffline { .. } => log::warn!(
-                "backend {label} is offline for {} s (entry of line {})",
-                route.settings.offline_timeout.as_secs_f32(),
-                route.line
-            ),
+            Flip::WentOffline { until_ms, .. } => {
+                let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
+                log::warn!("backend {label} is offline for {seconds} s (entry of line {})", route.line);
+                self.shared.bell.ring();
+            }
+            // Of checks tells who makes them.
+            Flip::BecameUnfit => {}
             Flip::CameBack => log::info!("backend {label} is back online (entry of line {})", route.line),
         }
     }

@@ -208,7 +208,9 @@ impl Worker {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
         }
         route.counters[backend].response(answer.status);
-        if trial {
+        if route.blames_for_status(answer.status) {
+            self.judge_status(&route, backend, trial, answer.status, now);
+        } else if trial {
             // Not later: a long answer would keep the backend on trial.
             self.praise(&route, backend, now);
         }
@@ -348,7 +350,7 @@ impl Worker {
         let route = Arc::clone(&order.route);
         let settings = &route.settings;
         let (limit, idle_timeout) = (settings.pool_size, settings.pool_idle_timeout);
-        if !attempt.trial {
+        if !attempt.trial && !route.blames_for_status(exchange.status) {
             self.praise(&route, attempt.backend, now);
         }
         let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return };

@@ -2,7 +2,7 @@
 //! may take its time.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,12 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
+use super::probing::Bell;
 use super::shared::{Route, Shared, StatisticsPage};
-use crate::balancer::{Algorithm, Cluster, ConnectionNumbers, HealthPolicy};
+use crate::balancer::{Algorithm, Backoff, Cluster, ConnectionNumbers, HealthPolicy, LastResort, draw};
 use crate::config::{
-    self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry, Via,
+    self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry,
+    Settings, Via, WhenAllOffline,
 };
 use crate::http::cookie::CookieRules;
 use crate::http::prefix::{Prefix, Prefixes};
@@ -59,8 +61,14 @@ fn pseudonym(folder: Option<&Path>) -> String {
 /// [`BadPatterns`] when all patterns together are too large.
 pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
     let mut endpoints = Endpoints::default();
-    let routes: Vec<Arc<Route>> =
-        config.entries.iter().map(|entry| Arc::new(route(entry, pseudonym, &mut endpoints))).collect();
+    // Another one in each process: two proxies are not to come back to a server at the same moment.
+    let seed = RandomState::new().hash_one(pseudonym);
+    let routes: Vec<Arc<Route>> = config
+        .entries
+        .iter()
+        .zip(0..)
+        .map(|(entry, nth)| Arc::new(route(entry, pseudonym, draw(seed, nth), &mut endpoints)))
+        .collect();
     let patterns =
         config.entries.iter().enumerate().flat_map(|(index, entry)| {
             entry.patterns.iter().map(move |pattern| (pattern.text.as_str(), index))
@@ -74,6 +82,8 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
         statistics,
         poison: Poison::new(),
         numbers: ConnectionNumbers::new(),
+        bell: Bell::default(),
+        seed,
     })
 }
 
@@ -94,7 +104,7 @@ impl Endpoints {
     }
 }
 
-fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Route {
+fn route(entry: &ProxyEntry, pseudonym: &str, seed: u64, endpoints: &mut Endpoints) -> Route {
     // Backends in the order of their first mention; the list keeps repetitions.
     let mut backends = Vec::new();
     let list: Vec<usize> = entry
@@ -109,10 +119,7 @@ fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Rout
         })
         .collect();
     let algorithm = algorithm(entry.load_balancer);
-    let policy = HealthPolicy {
-        attempts: entry.settings.attempts_count,
-        offline_ms: milliseconds(entry.settings.offline_timeout),
-    };
+    let policy = health_policy(&entry.settings, seed);
     let cluster = Arc::new(Cluster::new(algorithm, &list, backends.len(), policy));
     Route {
         line: entry.line,
@@ -126,6 +133,26 @@ fn route(entry: &ProxyEntry, pseudonym: &str, endpoints: &mut Endpoints) -> Rout
         budget: Budget::new(entry.settings.retries.budget_percent, entry.settings.retries.budget_min),
         rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
+    }
+}
+
+fn health_policy(settings: &Settings, seed: u64) -> HealthPolicy {
+    let health = &settings.health;
+    HealthPolicy {
+        attempts: settings.attempts_count,
+        offline_ms: milliseconds(settings.offline_timeout),
+        backoff: Backoff {
+            factor: health.backoff,
+            longest_ms: milliseconds(health.offline_max),
+            jitter_percent: health.offline_jitter,
+            seed,
+        },
+        slow_start_ms: milliseconds(health.slow_start),
+        last_resort: match health.when_all_offline {
+            WhenAllOffline::Try => LastResort::Try,
+            // A request that was not left to the host in time cannot be given back any more.
+            WhenAllOffline::Refuse | WhenAllOffline::Static => LastResort::Refuse,
+        },
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use super::Now;
 use super::budget::Budget;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
+use super::probing::Bell;
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
-use crate::config::Settings;
+use crate::config::{Settings, WhenAllOffline};
 use crate::http::path;
 use crate::http::router::{Router, RouterScratch};
 use crate::http::rules::Rules;
@@ -23,6 +25,10 @@ pub struct Shared {
     pub(super) poison: Poison,
     /// The numbers of the open client connections, for Naive.
     pub numbers: ConnectionNumbers,
+    /// Wakes the thread that asks backends whether they are there.
+    pub(super) bell: Bell,
+    /// Where the randomness of this process comes from.
+    pub(super) seed: u64,
 }
 
 /// One `[PROXY_ENTRY]`.
@@ -102,5 +108,16 @@ impl Route {
     /// Whether its balancer asks for the client's connection number.
     pub fn needs_connection_number(&self) -> bool {
         self.algorithm == Algorithm::Naive
+    }
+
+    /// Whether a request that came this moment is to be left to the host's own
+    /// files: all backends are offline, and the route wants it so.
+    pub fn is_left_to_host(&self, now: Now) -> bool {
+        self.may_be_left_to_host() && self.cluster.is_exhausted(now.ms)
+    }
+
+    /// Whether that may ever happen.
+    pub fn may_be_left_to_host(&self) -> bool {
+        self.settings.health.when_all_offline == WhenAllOffline::Static
     }
 }

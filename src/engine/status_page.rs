@@ -3,6 +3,7 @@
 use super::Now;
 use super::date::Date;
 use super::shared::{Route, Shared};
+use crate::balancer::HealthState;
 use crate::http::reply;
 use crate::stats::{BackendRow, RouteRow, Snapshot, html};
 
@@ -52,7 +53,8 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
     let backend = route.cluster.backend(index);
     let health = backend.health(now.ms);
     let counters = &route.counters[index];
-    let online = backend.is_online();
+    let online = health.state == HealthState::Online;
+    let ago = |at_ms: u64| now.ms.saturating_sub(at_ms) / 1000;
     let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
     let (bytes_sent, bytes_received) = counters.traffic();
     BackendRow {
@@ -74,7 +76,16 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         retries: counters.retries(),
         offline_count: health.offline_count,
         trial_in: health.offline_until_ms.map(|at| at.saturating_sub(now.ms).div_ceil(1000)),
-        last_check: health.last_check_ms.map(|at| now.ms.saturating_sub(at) / 1000),
+        last_check: health.last_check_ms.map(ago),
+        since: health.last_change_ms.map(ago),
+        cause: match health.state {
+            HealthState::Online => None,
+            HealthState::Unfit => Some("check"),
+            HealthState::Offline | HealthState::TrialDue | HealthState::OnTrial => Some("failures"),
+        },
+        consecutive_failures: health.consecutive_failures,
+        last_probe: health.last_probe.map(|probed| ago(probed.at_ms)),
+        last_probe_result: health.last_probe.map(|probed| if probed.good { "good" } else { "bad" }),
         bytes_sent,
         bytes_received,
     }

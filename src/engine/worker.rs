@@ -25,7 +25,7 @@ use super::timer::Timer;
 use super::token::Source;
 use super::upload::{CONTINUE, Upload};
 use super::upstream::{Upstream, Use};
-use super::{Now, resolver, status_page};
+use super::{Now, probing, resolver, status_page};
 use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::CHUNK_END;
@@ -103,9 +103,11 @@ impl Worker {
         })
     }
 
-    /// Starts what runs beside the workers. Call it once, in the process that serves.
-    pub fn start_helpers(shared: &Arc<Shared>) {
+    /// Starts what runs beside the workers, and reads `clock` there. Call it once, in the process
+    /// that serves.
+    pub fn start_helpers(shared: &Arc<Shared>, clock: fn() -> Now) {
         resolver::start(shared);
+        probing::start(shared, clock);
     }
 
     /// The descriptor that the host watches for reading.

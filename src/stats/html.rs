@@ -11,7 +11,7 @@ th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
 .online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
 code{background:#f4f4f4;padding:0 .3em}";
 
-const HEADINGS: [&str; 15] = [
+const HEADINGS: [&str; 17] = [
     "server",
     "state",
     "weight",
@@ -27,6 +27,8 @@ const HEADINGS: [&str; 15] = [
     "offline count",
     "next trial",
     "last check",
+    "so for",
+    "last probe",
 ];
 
 /// The page.
@@ -67,10 +69,11 @@ pub fn page(snapshot: &Snapshot) -> String {
 fn row(out: &mut String, b: &BackendRow) {
     let _ = write!(
         out,
-        "<tr><td>{}</td><td class=\"{2}\">{2}</td><td>{1}</td>",
+        "<tr><td>{}</td><td class=\"{2}\">{2}{3}</td><td>{1}</td>",
         escaped(&b.address),
         b.weight,
-        b.state
+        b.state,
+        b.cause.map_or_else(String::new, |cause| format!(" ({cause})"))
     );
     let numbers = [b.connections, u64::from(b.active), b.requests, b.status_2xx, b.status_3xx, b.status_4xx]
         .into_iter()
@@ -80,7 +83,12 @@ fn row(out: &mut String, b: &BackendRow) {
     }
     let trial = b.trial_in.map_or_else(|| "-".to_owned(), |s| format!("in {s} s"));
     let check = b.last_check.map_or_else(|| "never".to_owned(), |s| format!("{} ago", ago(s)));
-    let _ = writeln!(out, "<td>{trial}</td><td>{check}</td></tr>");
+    let since = b.since.map_or_else(|| "-".to_owned(), ago);
+    let probe = match (b.last_probe, b.last_probe_result) {
+        (Some(seconds), Some(result)) => format!("{result}, {} ago", ago(seconds)),
+        _ => "-".to_owned(),
+    };
+    let _ = writeln!(out, "<td>{trial}</td><td>{check}</td><td>{since}</td><td>{probe}</td></tr>");
 }
 
 fn ago(seconds: u64) -> String {

@@ -66,6 +66,16 @@ pub struct BackendRow {
     pub trial_in: Option<u64>,
     /// Seconds since the last verdict on it, good or bad.
     pub last_check: Option<u64>,
+    /// Seconds since it went offline or came back; nothing if it never did.
+    pub since: Option<u64>,
+    /// Why it is offline: `failures` of requests, or its `check`.
+    pub cause: Option<&'static str>,
+    /// Failures since its latest success.
+    pub consecutive_failures: u32,
+    /// Seconds since it was last probed or checked.
+    pub last_probe: Option<u64>,
+    /// What came of that: `good` or `bad`.
+    pub last_probe_result: Option<&'static str>,
     /// Bytes sent to it.
     pub bytes_sent: u64,
     /// Bytes received from it.

@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use monkey_proxy_reverse::config::keys::{self, Key};
 use monkey_proxy_reverse::config::{
-    self, Config, ConfigError, ConfigErrors, Header, HostHeader, Pattern, Piece, ProxyEntry, Via,
+    self, Config, ConfigError, ConfigErrors, Fault, Header, HostHeader, Pattern, Piece, ProxyEntry, Via,
+    WhenAllOffline,
 };
 use monkey_proxy_reverse::http::router::Router;
 
@@ -163,6 +165,7 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
         let patterns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
         let servers: Vec<_> = entry.servers.iter().map(|server| server.to_string()).collect();
         let (settings, heads, retries) = (&entry.settings, &entry.settings.heads, &entry.settings.retries);
+        let health = &entry.settings.health;
         let time = |time: Option<Duration>| format!("{}ms", time.unwrap_or_default().as_millis());
         let switch = |on: bool| if on { "on" } else { "off" };
         let mut lines = vec![
@@ -192,6 +195,27 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
             format!("MaxResponseHeader {}", settings.max_response_header),
             format!("Upgrade {:?}", settings.upgrade),
             format!("TunnelTimeOut {}", time(settings.tunnel_timeout)),
+            format!("OfflineBackoff {}", health.backoff),
+            format!("OfflineMax {}", time(Some(health.offline_max))),
+            format!("OfflineJitter {}", health.offline_jitter),
+            format!("ProbeOffline {}", switch(health.probe_offline)),
+            format!("ProbeInterval {}", time(Some(health.probe_interval))),
+            format!("SlowStart {}", time(Some(health.slow_start))),
+            format!("HealthCheck {}", health.check),
+            format!("HealthInterval {}", time(Some(health.interval))),
+            format!("HealthTimeOut {}", time(Some(health.timeout))),
+            format!("HealthRise {}", health.rise),
+            format!("HealthFall {}", health.fall),
+            format!("HealthStatus {}", ranges(&health.statuses)),
+            format!("FailOn {}", health.fail_on.iter().map(fault).collect::<Vec<_>>().join(" ")),
+            format!(
+                "WhenAllOffline {}",
+                match health.when_all_offline {
+                    WhenAllOffline::Try => "try",
+                    WhenAllOffline::Refuse => "503",
+                    WhenAllOffline::Static => "static",
+                }
+            ),
             format!("RewriteLocation {}", switch(heads.rewrite_location)),
             format!("ForwardedHeaders {:?}", heads.forwarded),
         ];
@@ -238,6 +262,21 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     }
     let again = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
     has_the_same_entries(config, &again, |pattern| pattern.text.clone());
+}
+
+fn fault(fault: &Fault) -> String {
+    match fault {
+        Fault::Connect => "connect".into(),
+        Fault::Timeout => "timeout".into(),
+        Fault::Reset => "reset".into(),
+        Fault::Invalid => "invalid".into(),
+        Fault::Status(range) => ranges(std::slice::from_ref(range)),
+    }
+}
+
+fn ranges(ranges: &[RangeInclusive<u16>]) -> String {
+    let range = |range: &RangeInclusive<u16>| format!("{}-{}", range.start(), range.end());
+    ranges.iter().map(range).collect::<Vec<_>>().join(" ")
 }
 
 /// The name and the value of a field, as they stand in a line.

@@ -83,9 +83,13 @@ pub unsafe fn stage_30(
             }
             return RET_NOT_ME;
         }
+        let now = clock::now();
+        // Of what was held back Monkey has no more than a head of ours.
+        if held.is_none() && matches!(&verdict, Verdict::Proxy(route) if route.is_left_to_host(now)) {
+            return RET_NOT_ME;
+        }
         // SAFETY: the session is valid during the stage.
         let fd = unsafe { session.as_ref() }.socket;
-        let now = clock::now();
         let mut peers = thread.host.peers.borrow_mut();
         let connection = match &verdict {
             Verdict::Proxy(route) if route.needs_connection_number() => {

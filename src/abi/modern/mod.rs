@@ -130,7 +130,11 @@ unsafe extern "C" fn init(plugin: *mut MkPlugin, confdir: *mut c_char) -> c_int 
         }
         // SAFETY: the loader passes a NUL-terminated path.
         let folder = unsafe { CStr::from_ptr(confdir) };
-        if bridge::load(Path::new(OsStr::from_bytes(folder.to_bytes()))) { 0 } else { -1 }
+        if !bridge::load(Path::new(OsStr::from_bytes(folder.to_bytes()))) {
+            return -1;
+        }
+        bridge::warn_of_static();
+        0
     };
     match guard(body) {
         Guarded::Done(answer) => answer,

@@ -6,10 +6,10 @@ use std::thread;
 use proptest::prelude::*;
 
 use super::super::testing::plain;
-use super::super::{HealthState, Tried};
+use super::super::{HealthState, LastResort, Probed, Tried};
 use super::*;
 
-const POLICY: HealthPolicy = HealthPolicy { attempts: 2, offline_ms: 10_000 };
+const POLICY: HealthPolicy = HealthPolicy::steady(2, 10_000);
 
 fn cluster(algorithm: Algorithm, list: &[usize]) -> Cluster {
     let backends = list.iter().max().map_or(0, |&most| most + 1);
@@ -294,6 +294,8 @@ enum Step {
     Success(usize),
     Failure(usize, bool),
     Abandon(usize),
+    Probe(usize, bool),
+    Fitness(usize, bool),
     Wait(u64),
 }
 
@@ -313,7 +315,9 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::End),
         1 => index.clone().prop_map(Step::Success),
         4 => (index.clone(), any::<bool>()).prop_map(|(index, trial)| Step::Failure(index, trial)),
-        1 => index.prop_map(Step::Abandon),
+        1 => index.clone().prop_map(Step::Abandon),
+        1 => (index.clone(), any::<bool>()).prop_map(|(index, good)| Step::Probe(index, good)),
+        1 => (index, any::<bool>()).prop_map(|(index, fit)| Step::Fitness(index, fit)),
         2 => prop_oneof![0_u64..600, Just(u64::MAX / 8)].prop_map(Step::Wait),
     ]
 }
@@ -325,9 +329,15 @@ proptest! {
         list in prop::collection::vec(0..BACKENDS + 2, 0..20),
         attempts in 0_u32..4,
         offline_ms in prop_oneof![Just(0_u64), 1_u64..1000, Just(u64::MAX)],
+        factor in 0_u32..4,
+        slow_start_ms in prop_oneof![Just(0_u64), 1_u64..1000],
+        last_resort in prop::sample::select(&[LastResort::Try, LastResort::Refuse][..]),
         steps in prop::collection::vec(any_step(), 1..200),
     ) {
-        let policy = HealthPolicy { attempts, offline_ms };
+        let backoff = Backoff { factor, longest_ms: 5_000, jitter_percent: 10, seed: 3 };
+        let steady = HealthPolicy::steady(attempts, offline_ms);
+        let policy = HealthPolicy { backoff, slow_start_ms, last_resort, ..steady };
+        let mut unfit = [false; BACKENDS];
         let cluster = Arc::new(Cluster::new(algorithm, &list, BACKENDS, policy));
         let mut guards = Vec::new();
         let mut now_ms = 0_u64;
@@ -337,13 +347,23 @@ proptest! {
                 Step::End => drop(guards.pop()),
                 Step::Success(index) => {
                     cluster.record_success(index, now_ms);
-                    prop_assert!(cluster.backend(index).is_online());
+                    prop_assert_eq!(cluster.backend(index).is_online(), !unfit[index]);
                 }
                 Step::Failure(index, trial) => {
                     cluster.record_failure(index, trial, now_ms);
-                    prop_assert!(policy.is_on() || cluster.backend(index).is_online());
+                    prop_assert!(policy.is_on() || unfit[index] || cluster.backend(index).is_online());
                 }
                 Step::Abandon(index) => cluster.abandon_trial(index),
+                Step::Probe(index, good) => {
+                    let before = cluster.backend(index).is_online();
+                    cluster.record_probe(index, Probed { at_ms: now_ms, good });
+                    prop_assert_eq!(cluster.backend(index).is_online(), before, "clients decide");
+                }
+                Step::Fitness(index, fit) => {
+                    cluster.record_fitness(index, fit, now_ms);
+                    unfit[index] = !fit;
+                    prop_assert!(fit || !cluster.backend(index).is_online());
+                }
                 Step::Wait(ms) => now_ms = now_ms.saturating_add(ms),
                 Step::Pick { connection, source, tried: indices } => {
                     let set = tried(&indices);
@@ -356,11 +376,16 @@ proptest! {
                         Pick::Backend { index, trial } => {
                             prop_assert!(list.contains(&index));
                             prop_assert!(!indices.contains(&index));
-                            prop_assert_eq!(online[index], !trial);
+                            let well = (0..BACKENDS).any(
+                                |index| list.contains(&index) && !set.contains(index) && online[index]
+                            );
+                            let resort = last_resort == LastResort::Try && unfit[index] && !well;
+                            prop_assert!(online[index] != trial || (resort && !trial));
                         }
                         Pick::NoneEligible { retry_after_ms } => {
                             prop_assert!(!all_tried);
-                            prop_assert!((1..=250).contains(&retry_after_ms));
+                            let most = if last_resort == LastResort::Try { 250 } else { 5_000 };
+                            prop_assert!((1..=most).contains(&retry_after_ms));
                             prop_assert!(list.iter().all(
                                 |&index| index >= BACKENDS || set.contains(index) || !online[index]
                             ));
@@ -374,4 +399,148 @@ proptest! {
             prop_assert_eq!(cluster.offline.0.load(Ordering::Relaxed), offline);
         }
     }
+}
+
+#[test]
+fn a_good_probe_lets_one_trial_through_while_others_are_online() {
+    let cluster = cluster(Algorithm::FirstAlive, &[0, 1]);
+    take_offline(&cluster, 0, 0);
+    cluster.record_probe(0, Probed { at_ms: 700, good: false });
+    assert_eq!(pick_at(&cluster, 700), to(1));
+    cluster.record_probe(0, Probed { at_ms: 800, good: true });
+    assert_eq!(pick_at(&cluster, 800), trial(0));
+    assert_eq!(pick_at(&cluster, 801), to(1), "the others wait for its end");
+    assert_eq!(cluster.record_success(0, 810), Some(Flip::CameBack));
+    assert_eq!(pick_at(&cluster, 810), to(0));
+}
+
+#[test]
+fn a_good_probe_lets_all_through_when_nobody_else_is_left() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1, 2]);
+    (0..3).for_each(|index| take_offline(&cluster, index, 0));
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 0), "ABC--");
+    (0..3).for_each(|index| assert_eq!(cluster.record_failure(index, true, 1), None));
+    cluster.record_probe(1, Probed { at_ms: 10, good: true });
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 10), "BBBBB");
+    cluster.record_probe(2, Probed { at_ms: 11, good: true });
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 12), "CCBCB", "both take connections");
+    cluster.record_failure(1, true, 13);
+    cluster.record_failure(2, true, 13);
+    assert_eq!(letters(&cluster, 5, &Tried::new(), 14), "-----", "it was nothing");
+}
+
+#[test]
+fn the_last_to_go_tells_since_when_none_is_online() {
+    let cluster = cluster(Algorithm::RoundRobin, &[0, 1]);
+    assert_eq!(cluster.none_online_since(), None);
+    take_offline(&cluster, 1, 20);
+    assert_eq!(cluster.none_online_since(), None);
+    assert_eq!(cluster.record_fitness(0, false, 30), Some(Flip::BecameUnfit));
+    assert_eq!(cluster.none_online_since(), Some(30));
+    assert_eq!(cluster.record_success(1, 40), Some(Flip::CameBack));
+    assert_eq!(cluster.none_online_since(), None);
+}
+
+#[test]
+fn refusing_waits_for_a_trial_that_is_due() {
+    let policy = HealthPolicy { last_resort: LastResort::Refuse, ..POLICY };
+    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+    take_offline(&cluster, 0, 0);
+    assert!(!cluster.is_exhausted(0));
+    take_offline(&cluster, 1, 2_000);
+    assert!(cluster.is_exhausted(2_000));
+    assert_eq!(pick_at(&cluster, 2_000), Pick::NoneEligible { retry_after_ms: 5_000 });
+    assert_eq!(pick_at(&cluster, 9_999), Pick::NoneEligible { retry_after_ms: 1 });
+    assert_eq!(pick_after(&cluster, &[0, 1], 9_999), Pick::AllTried);
+    assert!(!cluster.is_exhausted(10_000));
+    assert_eq!(pick_at(&cluster, 10_000), trial(0));
+    assert!(cluster.is_exhausted(10_000));
+    cluster.record_probe(1, Probed { at_ms: 10_001, good: true });
+    assert!(!cluster.is_exhausted(10_001));
+    assert_eq!(letters(&cluster, 3, &Tried::new(), 10_001), "B--");
+    assert_eq!(cluster.record_success(1, 10_002), Some(Flip::CameBack));
+    assert!(!cluster.is_exhausted(10_003));
+    assert_eq!(letters(&cluster, 3, &Tried::new(), 10_003), "bbb");
+}
+
+#[test]
+fn what_fails_its_checks_serves_only_when_nobody_else_can() {
+    for (last_resort, alone) in [(LastResort::Try, "bbb"), (LastResort::Refuse, "---")] {
+        let policy = HealthPolicy { last_resort, ..POLICY };
+        let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+        assert_eq!(cluster.record_fitness(1, false, 0), Some(Flip::BecameUnfit));
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 0), "aaa");
+        take_offline(&cluster, 0, 0);
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 1), alone);
+        assert_eq!(cluster.record_fitness(1, true, 2), Some(Flip::CameBack));
+        assert_eq!(letters(&cluster, 3, &Tried::new(), 2), "bbb");
+        assert_eq!(cluster.record_success(0, 3), Some(Flip::CameBack));
+        assert_eq!(cluster.offline.0.load(Ordering::Relaxed), 0);
+    }
+}
+
+/// Backend 1 of the list came back at 1000, and has its full share at 6000.
+fn slow_start(algorithm: Algorithm, list: &[usize]) -> Cluster {
+    let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
+    let backends = list.iter().max().map_or(0, |&most| most + 1);
+    let cluster = Cluster::new(algorithm, list, backends, policy);
+    take_offline(&cluster, 1, 900);
+    assert_eq!(cluster.record_success(1, 1_000), Some(Flip::CameBack));
+    cluster
+}
+
+#[test]
+fn a_backend_that_came_back_starts_slowly() {
+    for algorithm in [Algorithm::RoundRobin, Algorithm::LockingRoundRobin, Algorithm::LeastConnections] {
+        let at = |now_ms| letters(&slow_start(algorithm, &[0, 1]), 22, &Tried::new(), now_ms);
+        assert_eq!(at(1_000), "aaaaaaaaaabaaaaaaaaaab", "{algorithm:?}");
+        assert_eq!(at(3_500), "aabaabaabaabaababaabaa", "{algorithm:?}");
+        assert_eq!(at(6_000), "ababababababababababab", "{algorithm:?}");
+    }
+    let first_alive = slow_start(Algorithm::FirstAlive, &[1, 0]);
+    assert_eq!(letters(&first_alive, 3, &Tried::new(), 1_000), "bbb", "shares mean nothing there");
+}
+
+#[test]
+fn slow_starts_move_clients_one_by_one() {
+    for algorithm in [Algorithm::Naive, Algorithm::SourceHash] {
+        let cluster = slow_start(algorithm, &[0, 1, 2]);
+        let at = |now_ms| letters(&cluster, 2_000, &Tried::new(), now_ms);
+        let steady = at(6_000);
+        let share = |text: &str| text.chars().filter(|&letter| letter == 'b').count();
+        let full = share(&steady);
+        let mut before = "-".repeat(2_000);
+        for (now_ms, percent) in [(1_000, 10), (2_000, 28), (3_500, 55), (5_999, 99)] {
+            let now = at(now_ms);
+            assert!(share(&now).abs_diff(full * percent / 100) < full / 10, "{algorithm:?} {now_ms}");
+            for ((was, is), will_be) in before.chars().zip(now.chars()).zip(steady.chars()) {
+                assert!(is == will_be || will_be == 'b', "only its own clients wait");
+                assert!(was != 'b' || is == 'b', "nobody goes back and forth");
+            }
+            before = now;
+        }
+    }
+}
+
+#[test]
+fn nobody_is_spared_at_the_expense_of_an_answer() {
+    for algorithm in Algorithm::ALL {
+        let alone = slow_start(algorithm, &[1]);
+        assert_eq!(letters(&alone, 4, &Tried::new(), 1_000), "bbbb", "{algorithm:?}");
+        let cluster = slow_start(algorithm, &[0, 1]);
+        assert_eq!(letters(&cluster, 4, &tried(&[0]), 1_000), "bbbb", "{algorithm:?}");
+        take_offline(&cluster, 0, 1_000);
+        assert_eq!(pick_at(&cluster, 1_001), to(1), "{algorithm:?}");
+    }
+}
+
+#[test]
+fn where_all_start_slowly_they_share_as_ever() {
+    let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
+    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    (0..3).for_each(|index| take_offline(&cluster, index, 0));
+    (0..3).for_each(|index| assert_eq!(cluster.record_success(index, 10), Some(Flip::CameBack)));
+    assert_eq!(letters(&cluster, 6, &Tried::new(), 10), "abcabc");
+    let fresh = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    assert_eq!(letters(&fresh, 6, &Tried::new(), 0), "abcabc", "no slow start at the start");
 }
