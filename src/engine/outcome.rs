@@ -36,7 +36,7 @@ impl Worker {
                 return;
             }
         };
-        self.upstreams.remove(attempt.upstream);
+        let upstream = self.upstreams.remove(attempt.upstream);
         let Some(order) = exchange.order.as_mut() else { return };
         let route = Arc::clone(&order.route);
         let Attempt { backend, reused, trial, in_flight, interims, .. } = attempt;
@@ -59,6 +59,9 @@ impl Worker {
             order.retries_left -= 1;
         }
         self.judge(&route, backend, trial, reused, &failure, now);
+        if let Some(upstream) = upstream.filter(|_| reused && !failure.blames_backend(true)) {
+            self.lost_in_use(&upstream, now);
+        }
         match next {
             Next::SameBackend => {
                 if !self.attempt(key, backend, trial, false, now) {

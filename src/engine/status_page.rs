@@ -51,6 +51,7 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
     let online = backend.is_online();
     let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
     let (bytes_sent, bytes_received) = counters.traffic();
+    let (connections_opened, connections_reused) = counters.connections();
     BackendRow {
         address: endpoint.label().to_owned(),
         state: match (endpoint.is_resolved(), online) {
@@ -72,5 +73,9 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         last_check: health.last_check_ms.map(|at| now.ms.saturating_sub(at) / 1000),
         bytes_sent,
         bytes_received,
+        connections_opened,
+        connections_reused,
+        connections_stale: endpoint.stale(),
+        learned_idle_ms: endpoint.learned.limit_ms(now.ms),
     }
 }
