@@ -227,6 +227,12 @@ impl Draft {
             KeyId::KeepAlive => store(&mut settings.keep_alive, kind.switch(text)),
             KeyId::PoolSize => store(&mut settings.pool_size, kind.number(text).map(|size| size as usize)),
             KeyId::PoolIdleTimeOut => store(&mut settings.pool_idle_timeout, kind.time_limit(text)),
+            KeyId::PoolMaxRequests => {
+                store(&mut settings.pool_max_requests, kind.number(text).map(|n| (n > 0).then_some(n)))
+            }
+            KeyId::PoolMaxAge => store(&mut settings.pool_max_age, kind.time_limit(text)),
+            KeyId::PoolUnsafeIdle => store(&mut settings.pool_unsafe_idle, kind.time(text)),
+            KeyId::PoolLearn => store(&mut settings.pool_learn, kind.switch(text)),
             KeyId::BufferSize => store(&mut settings.buffer_size, kind.size(text)),
             KeyId::MaxResponseHeader => store(&mut settings.max_response_header, kind.size(text)),
             KeyId::HostHeader => store(&mut settings.heads.host, heads::host_header(text)),

@@ -157,6 +157,15 @@ pub struct Settings {
     pub pool_size: usize,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Option<Duration>,
+    /// Requests that one connection carries; `None` for any number.
+    pub pool_max_requests: Option<u32>,
+    /// How long after its connect a connection is used.
+    pub pool_max_age: Option<Duration>,
+    /// A request that must not run twice takes only a connection that was idle
+    /// for less; zero for none.
+    pub pool_unsafe_idle: Duration,
+    /// Whether the servers have a say in how long idle connections are kept.
+    pub pool_learn: bool,
     /// Bytes held for one exchange, 1 KiB to 1 MiB.
     pub buffer_size: usize,
     /// Bytes that the head of a response may have, 1 KiB to 256 KiB.
@@ -239,6 +248,10 @@ impl Default for Settings {
             keep_alive: true,
             pool_size: 32,
             pool_idle_timeout: Some(Duration::from_secs(4)),
+            pool_max_requests: Some(1000),
+            pool_max_age: Some(Duration::from_secs(3600)),
+            pool_unsafe_idle: Duration::from_secs(1),
+            pool_learn: true,
             buffer_size: 16 * 1024,
             max_response_header: 16 * 1024,
             upgrade: UpgradePolicy::WebSocket,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+mod servers;
+
 use super::keys::{KEYS, KeyId, Kind};
 use super::*;
 
@@ -97,7 +99,7 @@ fn every_key_is_understood() {
             upgrade: UpgradePolicy::Any,
             tunnel_timeout: None,
             heads: Heads { host: HostHeader::Literal("app:81".to_owned()), ..Heads::default() },
-            health: Health::default(),
+            ..Settings::default()
         }
     );
 }
@@ -441,7 +443,7 @@ fn keys_in_the_wrong_place_or_unknown() {
     assert_eq!(
         messages_for("Colour blue"),
         [
-            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, FailOn, WhenAllOffline, OfflineBackoff, OfflineMax, OfflineJitter, ProbeOffline, ProbeInterval, SlowStart, HealthCheck, HealthInterval, HealthTimeOut, HealthRise, HealthFall, HealthStatus, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
+            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, LoadBalancer, AttemptsCount, OfflineTimeOut, FailOn, WhenAllOffline, OfflineBackoff, OfflineMax, OfflineJitter, ProbeOffline, ProbeInterval, SlowStart, HealthCheck, HealthInterval, HealthTimeOut, HealthRise, HealthFall, HealthStatus, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, PoolMaxRequests, PoolMaxAge, PoolUnsafeIdle, PoolLearn, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
         ]
     );
     // The missing Match isn't held against an entry that misspells it.

@@ -7,9 +7,6 @@ use super::Now;
 use super::exchange::Phase;
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
-use super::setup::milliseconds;
-use super::slots::Key;
-use super::upstream::{Upstream, Use};
 use super::worker::Worker;
 
 impl Worker {
@@ -26,8 +23,7 @@ impl Worker {
         }
         self.close_old_idle(now);
         let exchanges = self.exchanges.iter().filter_map(|(_, exchange)| exchange.wake_at_ms());
-        let idle = self.pool.iter().filter_map(|key| self.idle_until(key));
-        if let Some(next) = exchanges.chain(idle).min() {
+        if let Some(next) = exchanges.chain(self.next_idle_until(now)).min() {
             self.timer.want(next, now.ms);
         }
     }
@@ -99,25 +95,5 @@ impl Worker {
             }
         };
         self.fail(key, failure, now);
-    }
-
-    fn close_old_idle(&mut self, now: Now) {
-        let is_old = |key: &Key<Upstream>| self.idle_until(*key).is_some_and(|until| until <= now.ms);
-        let old: Vec<Key<Upstream>> = self.pool.iter().filter(is_old).collect();
-        for key in old {
-            if let Some(upstream) = self.upstreams.remove(key) {
-                self.pool.remove(upstream.endpoint, key);
-            }
-        }
-    }
-
-    /// When an idle upstream has waited long enough.
-    fn idle_until(&self, key: Key<Upstream>) -> Option<u64> {
-        let upstream = self.upstreams.get(key)?;
-        let timeout = upstream.idle_timeout?;
-        match upstream.used_by {
-            Use::Idle { since_ms } => Some(since_ms.saturating_add(milliseconds(timeout))),
-            Use::Busy(_) => None,
-        }
     }
 }

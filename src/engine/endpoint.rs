@@ -4,12 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use mio::net::{TcpStream, UnixStream};
 use parking_lot::RwLock;
 
 use super::upstream::Socket;
+use super::window::Learned;
 use crate::config::ServerAddress;
 
 /// An address, shared by all workers and all routes that name it.
@@ -19,6 +20,9 @@ pub struct Endpoint {
     authority: String,
     place: Place,
     connections: AtomicU32,
+    stale: AtomicU64,
+    /// How long it keeps idle connections, as it turned out.
+    pub learned: Learned,
 }
 
 #[derive(Debug)]
@@ -45,7 +49,14 @@ impl Endpoint {
                 (label.clone(), Place::Named { host: host.clone(), port: *port, found: RwLock::new(None) })
             }
         };
-        Endpoint { label, authority, place, connections: AtomicU32::new(0) }
+        Endpoint {
+            label,
+            authority,
+            place,
+            connections: AtomicU32::default(),
+            stale: AtomicU64::default(),
+            learned: Learned::default(),
+        }
     }
 
     /// The address as configured.
@@ -61,6 +72,16 @@ impl Endpoint {
     /// Connections open to it, of all workers.
     pub fn connections(&self) -> u64 {
         u64::from(self.connections.load(Relaxed))
+    }
+
+    /// A connection that was kept for it turned out to be closed.
+    pub fn count_stale(&self) {
+        self.stale.fetch_add(1, Relaxed);
+    }
+
+    /// How many connections that were kept turned out to be closed, of all workers.
+    pub fn stale(&self) -> u64 {
+        self.stale.load(Relaxed)
     }
 
     /// The name and port to look up, if this endpoint has a name.

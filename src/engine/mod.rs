@@ -31,6 +31,7 @@ pub mod endpoint;
 pub mod exchange;
 pub mod failure;
 pub mod host;
+mod idle;
 pub mod intake;
 pub mod naming;
 mod outcome;
@@ -50,6 +51,7 @@ mod token;
 mod tunnel;
 mod upload;
 mod upstream;
+mod window;
 pub mod worker;
 
 pub use crate::http::path::decoded_path;

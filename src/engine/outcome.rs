@@ -47,7 +47,10 @@ impl Worker {
             }
         };
         exchange.status = failure.status();
-        self.upstreams.remove(attempt.upstream);
+        let upstream = self.upstreams.remove(attempt.upstream);
+        if let Some(upstream) = upstream.filter(|_| attempt.reused && !failure.blames_backend(true)) {
+            self.lost_in_use(&upstream, now);
+        }
         let (backend, trial) = (attempt.backend, attempt.trial);
         match self.review(key, attempt, head_begun, &failure, now) {
             Next::SameBackend => {

@@ -29,6 +29,11 @@ impl Pool {
         self.by_endpoint[endpoint].pop()
     }
 
+    /// The one that was parked before all others.
+    pub fn oldest(&self, endpoint: usize) -> Option<Key<Upstream>> {
+        self.by_endpoint[endpoint].first().copied()
+    }
+
     /// Forgets an upstream.
     pub fn remove(&mut self, endpoint: usize, key: Key<Upstream>) {
         self.by_endpoint[endpoint].retain(|&k| k != key);
@@ -52,9 +57,10 @@ mod tests {
         assert_eq!(pool.put(0, key(2), 2), None);
         assert_eq!(pool.put(0, key(3), 2), Some(key(1)));
         assert_eq!(pool.iter().collect::<Vec<_>>(), [key(2), key(3)]);
+        assert_eq!(pool.oldest(0), Some(key(2)));
         assert_eq!(pool.take(0), Some(key(3)));
         pool.remove(0, key(2));
-        assert_eq!((pool.take(0), pool.take(1)), (None, None));
+        assert_eq!((pool.oldest(0), pool.take(0), pool.take(1)), (None, None, None));
         assert_eq!(pool.put(1, key(4), 0), Some(key(4)));
     }
 }

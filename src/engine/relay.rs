@@ -9,15 +9,13 @@ use super::exchange::{Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
 use super::serve::Asked;
-use super::setup::milliseconds;
 use super::tunnel::Ends;
-use super::upstream::Use;
 use super::worker::Worker;
 use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Answering};
-use crate::http::response::{self, BadResponse, Parsed, SWITCHING_PROTOCOLS};
+use crate::http::response::{self, BadResponse, KeepAlive, Parsed, SWITCHING_PROTOCOLS};
 use crate::http::trailers;
 
 /// Interim responses to one request; a backend that sends more is not coming to the point.
@@ -147,6 +145,7 @@ impl Worker {
                         status: response.status,
                         body: response.body,
                         backend_keeps: response.keeps_alive(),
+                        announced: response.keep_alive,
                         fate: if keep_alive { Fate::KeepAlive } else { Fate::Close },
                     };
                     break (from + length, Found::Answer(answer));
@@ -198,6 +197,9 @@ impl Worker {
         let fate = answer.fate;
         exchange.status = answer.status;
         let (backend, trial) = (attempt.backend, attempt.trial);
+        if let Some(upstream) = self.upstreams.get_mut(attempt.upstream) {
+            upstream.window.announce(answer.announced);
+        }
         let mut request = Vec::new();
         if attempt.written == order.request.len() {
             // What is still to come of the body will need less room.
@@ -348,24 +350,14 @@ impl Worker {
         let Some(order) = &exchange.order else { return };
         let whole = order.upload.is_over() && attempt.written == order.request.len();
         let route = Arc::clone(&order.route);
-        let settings = &route.settings;
-        let (limit, idle_timeout) = (settings.pool_size, settings.pool_idle_timeout);
         if !attempt.trial && !route.blames_for_status(exchange.status) {
             self.praise(&route, attempt.backend, now);
         }
-        let Some(upstream) = self.upstreams.get_mut(attempt.upstream) else { return };
-        if !(reusable && whole) || upstream.closed || limit == 0 {
+        let Some(upstream) = self.upstreams.get(attempt.upstream) else { return };
+        if reusable && whole && !upstream.closed {
+            self.park(attempt.upstream, &route, now);
+        } else {
             self.upstreams.remove(attempt.upstream);
-            return;
-        }
-        upstream.used_by = Use::Idle { since_ms: now.ms };
-        upstream.idle_timeout = idle_timeout;
-        let endpoint = upstream.endpoint;
-        if let Some(oldest) = self.pool.put(endpoint, attempt.upstream, limit) {
-            self.upstreams.remove(oldest);
-        }
-        if let Some(timeout) = idle_timeout {
-            self.timer.want(now.ms.saturating_add(milliseconds(timeout)), now.ms);
         }
     }
 }
@@ -386,6 +378,8 @@ struct Answer {
     body: BodyLength,
     /// The backend lets its connection be used again.
     backend_keeps: bool,
+    /// For how long, as it says.
+    announced: KeepAlive,
     /// What becomes of the client's connection when all is well.
     fate: Fate,
 }

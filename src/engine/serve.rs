@@ -12,15 +12,11 @@ use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
-use super::slots::Key;
 use super::token::Source;
-use super::upstream::{Upstream, Use};
+use super::upstream::Upstream;
+use super::window::{Limits, Window};
 use super::worker::Worker;
 use crate::balancer::{Ask, Pick};
-
-/// A request that must not run twice takes only a connection that was used so
-/// recently: the backend is unlikely to be closing it just now.
-const UNSAFE_IDLE_MS: u64 = 1000;
 
 impl Worker {
     /// Does what can be done for an exchange without the host.
@@ -137,7 +133,8 @@ impl Worker {
         if order.attempts.begin(route.settings.retries.timeout, now) {
             route.counters[backend].retry();
         }
-        if pooled && let Some(upstream) = self.take_idle(endpoint, key, idempotent, now) {
+        if pooled && let Some(upstream) = self.take_idle(endpoint, key, &route, idempotent, now) {
+            route.counters[backend].reused();
             let attempt =
                 Attempt { upstream, backend, reused: true, trial, written: 0, interims: 0, in_flight };
             self.set_phase(key, Phase::Asking { attempt, head: Vec::new() });
@@ -145,8 +142,9 @@ impl Worker {
             return true;
         }
         let opened = self.shared.endpoints[endpoint].connect().and_then(|socket| {
-            let upstream =
-                self.upstreams.insert(Upstream::new(socket, endpoint, &self.shared.endpoints[endpoint], key));
+            let to = (endpoint, &self.shared.endpoints[endpoint]);
+            let (window, limits) = (Window::opened(now.ms), Limits::of(&route.settings));
+            let upstream = self.upstreams.insert(Upstream::new(socket, to, key, window, limits));
             let registered = match self.upstreams.get_mut(upstream) {
                 Some(up) => up.register(self.poll.registry(), Source::Upstream(upstream).into()),
                 None => Ok(()),
@@ -177,34 +175,6 @@ impl Worker {
         }
     }
 
-    /// An idle upstream that is still good.
-    fn take_idle(
-        &mut self,
-        endpoint: usize,
-        key: ClientKey,
-        idempotent: bool,
-        now: Now,
-    ) -> Option<Key<Upstream>> {
-        loop {
-            let upstream = self.pool.take(endpoint)?;
-            let Some(up) = self.upstreams.get_mut(upstream) else { continue };
-            if let Use::Idle { since_ms } = up.used_by
-                && !idempotent
-                && now.ms.saturating_sub(since_ms) >= UNSAFE_IDLE_MS
-            {
-                // Those below have waited longer still.
-                self.pool.put(endpoint, upstream, usize::MAX);
-                return None;
-            }
-            if up.is_quiet() {
-                up.used_by = Use::Busy(key);
-                up.writable = true;
-                return Some(upstream);
-            }
-            self.upstreams.remove(upstream);
-        }
-    }
-
     /// Sees whether the connect came to an end; true when the phase changed.
     fn connect(&mut self, key: ClientKey, now: Now) -> bool {
         let Some(exchange) = self.exchanges.get_mut(key) else { return false };
@@ -221,6 +191,9 @@ impl Worker {
             Ok(Some(())) => {
                 let timeout = exchange.order.as_ref().and_then(|order| order.route.settings.send_timeout);
                 if let Phase::Connecting(attempt) = std::mem::replace(&mut exchange.phase, Phase::Picking) {
+                    if let Some(order) = &exchange.order {
+                        order.route.counters[attempt.backend].opened();
+                    }
                     exchange.phase = Phase::Asking { attempt, head: Vec::new() };
                 }
                 self.set_deadline(key, timeout, now);

@@ -57,6 +57,7 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
     let ago = |at_ms: u64| now.ms.saturating_sub(at_ms) / 1000;
     let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
     let (bytes_sent, bytes_received) = counters.traffic();
+    let (connections_opened, connections_reused) = counters.connections();
     BackendRow {
         address: endpoint.label().to_owned(),
         state: match (endpoint.is_resolved(), online) {
@@ -88,5 +89,9 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         last_probe_result: health.last_probe.map(|probed| if probed.good { "good" } else { "bad" }),
         bytes_sent,
         bytes_received,
+        connections_opened,
+        connections_reused,
+        connections_stale: endpoint.stale(),
+        learned_idle_ms: endpoint.learned.limit_ms(now.ms),
     }
 }

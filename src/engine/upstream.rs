@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mio::event::{Event, Source};
 use mio::net::{TcpStream, UnixStream};
@@ -14,6 +13,7 @@ use super::endpoint::{Counted, Endpoint};
 use super::exchange::Exchange;
 
 use super::slots::Key;
+use super::window::{Limits, Window};
 
 /// The socket of an upstream.
 #[derive(Debug)]
@@ -36,6 +36,17 @@ pub enum Use {
     },
 }
 
+/// What a look at an idle connection finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    /// It is open, and nothing has come.
+    Kept,
+    /// The backend has closed or reset it.
+    Closed,
+    /// Bytes have come that nobody asked for.
+    Broken,
+}
+
 /// One connection to a backend.
 #[derive(Debug)]
 pub struct Upstream {
@@ -51,14 +62,23 @@ pub struct Upstream {
     pub used_by: Use,
     /// Which endpoint it leads to.
     pub endpoint: usize,
-    /// How long it may wait in the pool, as the route wants it that used it last.
-    pub idle_timeout: Option<Duration>,
+    /// How long it may wait in the pool, as far as the backend goes.
+    pub window: Window,
+    /// The same, as the route wants it that used it last.
+    pub limits: Limits,
     _counted: Counted,
 }
 
 impl Upstream {
-    /// Wraps a socket whose connect to `endpoint` has been started on behalf of `exchange`.
-    pub fn new(socket: Socket, index: usize, endpoint: &Arc<Endpoint>, exchange: Key<Exchange>) -> Self {
+    /// Wraps a socket whose connect to `endpoint` has been started on behalf of
+    /// `exchange`; `window` and `limits` say for how long it may be kept.
+    pub fn new(
+        socket: Socket,
+        (index, endpoint): (usize, &Arc<Endpoint>),
+        exchange: Key<Exchange>,
+        window: Window,
+        limits: Limits,
+    ) -> Self {
         Upstream {
             socket,
             readable: false,
@@ -66,7 +86,8 @@ impl Upstream {
             closed: false,
             used_by: Use::Busy(exchange),
             endpoint: index,
-            idle_timeout: None,
+            window,
+            limits,
             _counted: Counted::new(endpoint),
         }
     }
@@ -112,14 +133,18 @@ impl Upstream {
 
     /// Whether an idle connection may carry another request: it is open and no
     /// byte has come that nobody asked for. The poll may not have told yet.
-    pub fn is_quiet(&self) -> bool {
+    pub fn silence(&self) -> Silence {
         let mut byte = [0u8; 1];
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         let result = match &self.socket {
             Socket::Tcp(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
             Socket::Unix(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
         };
-        matches!(result, Err(rustix::io::Errno::AGAIN))
+        match result {
+            Err(rustix::io::Errno::AGAIN) => Silence::Kept,
+            Ok(0) | Err(_) => Silence::Closed,
+            Ok(_) => Silence::Broken,
+        }
     }
 
     /// Reads what is there. A short read means that nothing is left.

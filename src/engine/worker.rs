@@ -17,6 +17,7 @@ use super::date::Date;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
+use super::idle::Lost;
 use super::naming::Naming;
 use super::pool::Pool;
 use super::shared::{MatchScratch, Route, Shared, Verdict};
@@ -306,6 +307,7 @@ impl Worker {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => log::error!("the worker's poll failed: {error}"),
         }
+        let mut lost = Vec::new();
         for event in &events {
             match Source::from(event.token()) {
                 Source::Waker => {}
@@ -313,10 +315,11 @@ impl Worker {
                     self.timer.fired();
                     self.on_time(now);
                 }
-                Source::Upstream(key) => self.on_upstream(key, event),
+                Source::Upstream(key) => lost.extend(self.on_upstream(key, event, now)),
                 Source::Client(key) => self.on_client(key, event, now),
             }
         }
+        self.learn(lost, now);
         self.events = Some(events);
     }
 
@@ -569,18 +572,16 @@ impl Worker {
         self.queue(key);
     }
 
-    fn on_upstream(&mut self, key: Key<Upstream>, event: &mio::event::Event) {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+    fn on_upstream(&mut self, key: Key<Upstream>, event: &mio::event::Event, now: Now) -> Option<Lost> {
+        let upstream = self.upstreams.get_mut(key)?;
         upstream.note(event);
         match upstream.used_by {
-            Use::Busy(exchange) => self.queue(exchange),
-            // Closed, or bytes that nobody asked for: either way it is of no use.
-            Use::Idle { .. } if upstream.readable => {
-                let endpoint = upstream.endpoint;
-                self.pool.remove(endpoint, key);
-                self.upstreams.remove(key);
+            Use::Busy(exchange) => {
+                self.queue(exchange);
+                None
             }
-            Use::Idle { .. } => {}
+            Use::Idle { .. } if upstream.readable => self.idle_is_over(key, now),
+            Use::Idle { .. } => None,
         }
     }
 

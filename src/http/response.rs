@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use httparse::Header;
 
 use super::body::BodyLength;
-use super::fields::{ConnectionOptions, Known, content_length, known, trim};
+use super::fields::{ConnectionOptions, Known, content_length, elements, known, trim};
 use super::{MAX_FIELDS, Version};
 
 /// Room for the field lines of one head, on the caller's stack.
@@ -29,6 +29,37 @@ pub struct Response<'h, 'a> {
     pub content_length: Option<u64>,
     /// How the body ends.
     pub body: BodyLength,
+    /// How long the backend says that it keeps the connection.
+    pub keep_alive: KeepAlive,
+}
+
+/// What the `Keep-Alive` lines of a head said (RFC 2068 19.7.1.1), the least
+/// of each where it came twice. What cannot be read was not said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// Seconds that the connection may be idle.
+    pub timeout: Option<u32>,
+    /// Requests that it may carry; some mean all together, some those to come.
+    pub max: Option<u32>,
+}
+
+impl KeepAlive {
+    fn add(&mut self, value: &[u8]) {
+        for element in elements(value) {
+            let Some(equals) = element.iter().position(|&b| b == b'=') else { continue };
+            let (name, value) = (trim(&element[..equals]), trim(&element[equals + 1..]));
+            let place = match name {
+                name if name.eq_ignore_ascii_case(b"timeout") => &mut self.timeout,
+                name if name.eq_ignore_ascii_case(b"max") => &mut self.max,
+                _ => continue,
+            };
+            let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+            if let Some(number) = content_length(quoted.unwrap_or(value)) {
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                *place = Some(place.map_or(number, |before| before.min(number)));
+            }
+        }
+    }
 }
 
 /// What the bytes so far amount to.
@@ -137,6 +168,7 @@ pub fn parse<'h, 'a>(
     let mut connection = ConnectionOptions::default();
     let mut length_field = None;
     let mut chunked = false;
+    let mut keep_alive = KeepAlive::default();
     for field in fields {
         match known(field.name.as_bytes()) {
             Known::Connection => connection.add(field.value),
@@ -153,6 +185,7 @@ pub fn parse<'h, 'a>(
                 }
                 chunked = true;
             }
+            Known::HopByHop if field.name.eq_ignore_ascii_case("keep-alive") => keep_alive.add(field.value),
             _ => {}
         }
     }
@@ -165,6 +198,7 @@ pub fn parse<'h, 'a>(
         connection,
         content_length: length_field,
         body,
+        keep_alive,
     };
     Ok(Parsed::Complete { response, length })
 }
@@ -288,6 +322,33 @@ mod tests {
         assert!(!keeps("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
         assert!(keeps("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: Keep-Alive\r\n\r\n"));
         assert!(!keeps("HTTP/1.1 200 OK\r\n\r\n"));
+    }
+
+    #[test]
+    fn what_is_announced_is_read() {
+        let announced = |lines: &[&str]| {
+            let lines: String = lines.iter().map(|line| format!("Keep-Alive:{line}\r\n")).collect();
+            let head = format!("HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n");
+            let mut room = storage();
+            match parse(head.as_bytes(), &mut room, false) {
+                Ok(Parsed::Complete { response, .. }) => {
+                    (response.keep_alive.timeout, response.keep_alive.max)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        for (lines, timeout, max) in [
+            (&[" timeout=5, max=100"][..], Some(5), Some(100)),
+            (&["timeout=5"], Some(5), None),
+            (&[" MAX = 3 ,x=1,, Timeout= \"15\" "], Some(15), Some(3)),
+            (&[" timeout=5", " timeout=3, max=9", " timeout=4"], Some(3), Some(9)),
+            (&[" timeout=0"], Some(0), None),
+            (&[" timeout=99999999999, max=4294967296"], Some(u32::MAX), Some(u32::MAX)),
+            (&[" timeout=-5, max=+1", " timeout=", " max", " 5", " timeout=5s", " timeout=\"5"], None, None),
+            (&[], None, None),
+        ] {
+            assert_eq!(announced(lines), (timeout, max), "{lines:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct BackendCounters {
     classes: [AtomicU64; 5],
     failures: AtomicU64,
     retries: AtomicU64,
+    opened: AtomicU64,
+    reused: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -40,6 +42,16 @@ impl BackendCounters {
         self.retries.fetch_add(1, Relaxed);
     }
 
+    /// A connection to it is open now.
+    pub fn opened(&self) {
+        self.opened.fetch_add(1, Relaxed);
+    }
+
+    /// A request goes out over a connection that was kept.
+    pub fn reused(&self) {
+        self.reused.fetch_add(1, Relaxed);
+    }
+
     /// Bytes moved: `sent` to the backend, `received` from it.
     pub fn bytes(&self, sent: u64, received: u64) {
         self.sent.fetch_add(sent, Relaxed);
@@ -64,6 +76,11 @@ impl BackendCounters {
     /// Requests handed to this backend after an attempt that failed.
     pub fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
+    }
+
+    /// Connections opened, and requests that went out over one that was kept.
+    pub fn connections(&self) -> (u64, u64) {
+        (self.opened.load(Relaxed), self.reused.load(Relaxed))
     }
 
     /// Bytes sent to and received from the backend.

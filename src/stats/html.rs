@@ -11,7 +11,7 @@ th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
 .online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
 code{background:#f4f4f4;padding:0 .3em}";
 
-const HEADINGS: [&str; 17] = [
+const HEADINGS: [&str; 21] = [
     "server",
     "state",
     "weight",
@@ -29,6 +29,10 @@ const HEADINGS: [&str; 17] = [
     "last check",
     "so for",
     "last probe",
+    "opened",
+    "reused",
+    "stale",
+    "idle at most",
 ];
 
 /// The page.
@@ -88,7 +92,13 @@ fn row(out: &mut String, b: &BackendRow) {
         (Some(seconds), Some(result)) => format!("{result}, {} ago", ago(seconds)),
         _ => "-".to_owned(),
     };
-    let _ = writeln!(out, "<td>{trial}</td><td>{check}</td><td>{since}</td><td>{probe}</td></tr>");
+    let _ = write!(out, "<td>{trial}</td><td>{check}</td><td>{since}</td><td>{probe}</td>");
+    for number in [b.connections_opened, b.connections_reused, b.connections_stale] {
+        let _ = write!(out, "<td>{number}</td>");
+    }
+    let learned =
+        b.learned_idle_ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
+    let _ = writeln!(out, "<td>{learned}</td></tr>");
 }
 
 fn ago(seconds: u64) -> String {

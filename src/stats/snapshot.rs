@@ -80,6 +80,15 @@ pub struct BackendRow {
     pub bytes_sent: u64,
     /// Bytes received from it.
     pub bytes_received: u64,
+    /// Connections that were opened to it.
+    pub connections_opened: u64,
+    /// Requests that went out over a connection that was kept.
+    pub connections_reused: u64,
+    /// Connections that were kept and turned out to be closed, on behalf of any entry.
+    pub connections_stale: u64,
+    /// Milliseconds that it leaves idle connections open, as learned from its
+    /// closes; none if nothing was learned.
+    pub learned_idle_ms: Option<u64>,
 }
 
 impl Snapshot {

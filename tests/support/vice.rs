@@ -221,6 +221,20 @@ pub fn leaves_when_idle(wait: Duration, how: Next) -> Vice {
     })
 }
 
+/// Echo that closes a connection on which no request comes for a while; `fields` are whole
+/// lines of its answers.
+pub fn closes_idle(after: Duration, fields: &'static str) -> Vice {
+    custom(move |conn| {
+        conn.stream.set_read_timeout(Some(after))?;
+        let Some(seen) = conn.request()? else { return Ok(Next::Close) };
+        let body = format!("{} {}\n", seen.method, seen.target);
+        let fields = format!("{fields}Content-Length: {}\r\n", body.len());
+        let bytes = [conn.head_with("200 OK", &fields), body.into_bytes()].concat();
+        conn.send(&bytes)?;
+        Ok(Next::Again)
+    })
+}
+
 /// Something that is no HTTP.
 pub fn garbage() -> Vice {
     raw("220 mail.example ESMTP ready, and <html>hello</html>\r\n\r\n", Next::Close)
