@@ -140,7 +140,8 @@ impl Worker {
         failure: &Failure,
         now: Now,
     ) {
-        let label = self.shared.endpoints[route.endpoints[backend]].label();
+        let endpoint = &self.shared.endpoints[route.endpoints[backend]];
+        let label = endpoint.label();
         if !failure.blames_backend(reused) {
             if trial {
                 route.cluster.abandon_trial(backend);
@@ -149,6 +150,9 @@ impl Worker {
                 log::warn!("backend {label}: {failure}");
             }
             return;
+        }
+        if matches!(failure, Failure::Connect(_)) {
+            endpoint.learned.stopped(now.ms);
         }
         route.counters[backend].failure();
         if !route.blames_for(failure) {

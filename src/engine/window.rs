@@ -19,6 +19,9 @@ const FORGOTTEN_MS: u64 = 60 * 60 * 1000;
 /// A connection that breaks sooner than this behind its reuse was stale; later
 /// on, it is the request that it broke on.
 const SOON_MS: u64 = 1000;
+/// A backend that refuses connections this soon after it closed some did not
+/// find them too old: it stopped.
+const DOUBTED_S: u64 = 60;
 /// How long to keep a connection whose backend promises a single second.
 const WITHIN_A_SECOND_MS: u64 = 800;
 
@@ -153,13 +156,17 @@ impl Window {
 /// Limit and time of the lesson are one number, so that nobody sees one
 /// without the other: milliseconds above, seconds below; 0 is no limit.
 #[derive(Debug, Default)]
-pub struct Learned(AtomicU64);
+pub struct Learned {
+    known: AtomicU64,
+    /// What was known before the latest lessons, which may have been none.
+    before: AtomicU64,
+}
 
 impl Learned {
     /// The limit at this moment, in milliseconds; `None` if there is none.
     pub fn limit_ms(&self, now_ms: u64) -> Option<u64> {
         // Relaxed: the number stands for itself.
-        limit_at(self.0.load(Relaxed), now_ms)
+        limit_at(self.known.load(Relaxed), now_ms)
     }
 
     /// A connection was closed after so many idle milliseconds; true if the
@@ -175,7 +182,22 @@ impl Learned {
             Some(limit_now) => u64::from(limit) < limit_now && u64::from(second) > taught_at(known) + 1,
             None => true,
         };
-        self.0.fetch_update(Relaxed, Relaxed, |known| lower(known).then_some(lesson)).is_ok()
+        let taught = self.known.fetch_update(Relaxed, Relaxed, |known| lower(known).then_some(lesson));
+        if let Ok(known) = taught
+            && !is_doubted(known, now_ms)
+        {
+            self.before.store(known, Relaxed);
+        }
+        taught.is_ok()
+    }
+
+    /// The backend refuses connections: what its latest closes have taught is forgotten.
+    pub fn stopped(&self, now_ms: u64) {
+        let known = self.known.load(Relaxed);
+        if is_doubted(known, now_ms) {
+            // Should another worker be faster, it has forgotten the same.
+            let _ = self.known.compare_exchange(known, self.before.load(Relaxed), Relaxed, Relaxed);
+        }
     }
 }
 
@@ -195,6 +217,11 @@ fn limit_at(known: u64, now_ms: u64) -> Option<u64> {
     Some(limit)
 }
 
+/// Whether a lesson is so young that a stop of the backend may turn out to be behind it.
+fn is_doubted(known: u64, now_ms: u64) -> bool {
+    known != 0 && now_ms / 1000 <= taught_at(known) + DOUBTED_S
+}
+
 /// The second of the lesson.
 fn taught_at(known: u64) -> u64 {
     known & u64::from(u32::MAX)
@@ -209,6 +236,23 @@ mod tests {
 
     fn says(timeout: Option<u32>, max: Option<u32>) -> KeepAlive {
         KeepAlive { timeout, max }
+    }
+
+    #[test]
+    fn a_backend_that_stopped_has_taught_nothing() {
+        let learned = Learned::default();
+        learned.stopped(5000);
+        assert_eq!(learned.limit_ms(5000), None);
+        assert!(learned.closed_after(1000, 10_000));
+        learned.stopped(10_000 + (DOUBTED_S + 1) * 1000);
+        assert_eq!(learned.limit_ms(100_000), Some(800), "too late to doubt it");
+        assert!(learned.closed_after(500, 200_000));
+        assert!(learned.closed_after(100, 203_000));
+        assert_eq!(learned.limit_ms(203_000), Some(80));
+        learned.stopped(204_000);
+        assert_eq!(learned.limit_ms(204_000), Some(800), "both lessons were of one stop");
+        learned.stopped(204_000);
+        assert_eq!(learned.limit_ms(204_000), Some(800));
     }
 
     #[test]
