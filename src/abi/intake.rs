@@ -82,7 +82,8 @@ impl Intake {
                 Reading::Taken => take(buffer),
             };
             let Ok(n @ 1..) = usize::try_from(here) else {
-                return Outcome::Plain(if reading == Reading::Peeked { take(buffer) } else { here });
+                // Not to be taken now: what has come since then was not looked at.
+                return Outcome::Plain(here);
             };
             let further = n.saturating_sub(buffer.len());
             let n = n - further;
@@ -249,4 +250,29 @@ fn nothing_yet() -> c_int {
     // SAFETY: errno of this thread.
     unsafe { *libc::__errno_location() = libc::EAGAIN };
     -1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::engine::setup;
+
+    #[test]
+    fn what_comes_between_a_look_and_a_read_was_handed_over_unseen() {
+        let config = b"[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n";
+        let config = config::from_text(std::path::Path::new("x.conf"), config, &|_| None).unwrap();
+        let shared = setup::build(&config, "monkey").unwrap();
+        let late = b"POST /app HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+        let take = |buffer: &mut [u8]| {
+            buffer[..late.len()].copy_from_slice(late);
+            count(late.len())
+        };
+        for nothing in [-1, 0] {
+            let how = (Reading::Peeked, Passing::One);
+            let outcome =
+                Intake::default().read(&shared, 7, &mut [0; 4096], how, (|_: &mut [u8]| nothing, take));
+            assert_eq!(outcome, Outcome::Plain(nothing));
+        }
+    }
 }
