@@ -255,14 +255,14 @@ fn nothing_yet() -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::engine::setup;
 
     #[test]
     fn what_comes_between_a_look_and_a_read_was_handed_over_unseen() {
-        let config = b"[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n";
-        let config = config::from_text(std::path::Path::new("x.conf"), config, &|_| None).unwrap();
-        let shared = setup::build(&config, "monkey").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("proxy_reverse.conf");
+        std::fs::write(&file, "[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n").unwrap();
+        let shared = setup::load(&file).unwrap();
         let late = b"POST /app HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
         let take = |buffer: &mut [u8]| {
             buffer[..late.len()].copy_from_slice(late);
