@@ -6,18 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Tried};
+use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Plan, Tried};
 
 const POLICY: HealthPolicy = HealthPolicy::steady(1, 60_000);
 /// Eight servers, the first one thrice.
 const LIST: [usize; 10] = [0, 0, 0, 1, 2, 3, 4, 5, 6, 7];
 
 fn cluster(algorithm: Algorithm) -> Arc<Cluster> {
-    Arc::new(Cluster::new(algorithm, &LIST, 8, POLICY))
+    Arc::new(Cluster::new(algorithm, &Plan { primary: &LIST, backends: 8, ..Plan::default() }, POLICY))
 }
 
 fn pick(cluster: &Cluster, tried: &Tried) {
-    let ask = Ask { connection: 5, source: &[192, 0, 2, 1], tried, repeatable: true, now_ms: 1 };
+    let ask =
+        Ask { connection: 5, source: &[192, 0, 2, 1], tried, repeatable: true, overflow: false, now_ms: 1 };
     black_box(cluster.pick(black_box(&ask)));
 }
 

@@ -1,8 +1,11 @@
 //! The backends behind one route and the algorithm that chooses among them.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::backend::Role;
+use super::queue::{Caller, Queue, Waiting};
 use super::sequence::weigh;
 use super::slow_start::{Spared, WHOLE};
 use super::{
@@ -11,26 +14,53 @@ use super::{
 };
 
 /// Backends, their health and the algorithm. Shared by all workers; never locks except in
-/// [`Algorithm::LockingRoundRobin`], and never allocates once it is made.
+/// [`Algorithm::LockingRoundRobin`] and where requests wait, and never allocates once it is made
+/// but for those.
 #[derive(Debug)]
 pub struct Cluster {
-    balancer: AnyBalancer,
+    primary: Tier,
+    backup: Tier,
     backends: Box<[Backend]>,
-    /// The distinct backends of the list, in its order: those that can be picked.
-    members: Box<[usize]>,
     policy: HealthPolicy,
+    /// Has any backend a limit?
+    is_limited: bool,
     /// How many backends are offline: 0 spares a pick all questions about health. It follows the
     /// flips by a moment, in which a request may reach a backend that has just gone offline.
     offline: CacheLine<AtomicUsize>,
     /// When the last of the backends that start slowly will have its full share, in milliseconds
     /// since the process's own epoch.
     slow_until_ms: AtomicU64,
+    pub(super) queue: Queue,
+}
+
+/// Backends that are chosen from together, and how.
+#[derive(Debug)]
+struct Tier {
+    balancer: AnyBalancer,
+    /// The distinct backends of the list, in its order: those that can be picked.
+    members: Box<[usize]>,
+}
+
+/// Who belongs to a cluster. Backends are named by index, in the order of the configuration;
+/// repetition is weight. An index that is not below `backends` is ignored, and a backend that no
+/// list names is never picked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan<'a> {
+    /// The backends that share the requests.
+    pub primary: &'a [usize],
+    /// Those that stand in for them.
+    pub backup: &'a [usize],
+    /// How many backends there are.
+    pub backends: usize,
+    /// Most requests at a time for each backend, 0 for any number; those that it does not reach
+    /// have no limit.
+    pub limits: &'a [u32],
 }
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pick {
-    /// To this backend.
+    /// To this backend, if [`Cluster::begin`] finds room there: pick again if not.
     Backend {
         /// Which one.
         index: usize,
@@ -39,6 +69,8 @@ pub enum Pick {
         /// [`Cluster::abandon_trial`].
         trial: bool,
     },
+    /// Nowhere for the moment: the backends not yet tried have as many requests as they take.
+    Full,
     /// Nowhere: the backends not yet tried are offline, and each has just had a trial.
     NoneEligible {
         /// Milliseconds until the earliest next trial, at least 1; never more than
@@ -51,61 +83,87 @@ pub enum Pick {
 }
 
 impl Cluster {
-    /// A cluster of `backends` backends, all online. `list` names them by index in the order of
-    /// the configuration; repetition is weight. An index that is not below `backends` is ignored,
-    /// and a backend that the list does not name is never picked.
+    /// A cluster of these backends, all online.
     #[must_use]
-    pub fn new(algorithm: Algorithm, list: &[usize], backends: usize, policy: HealthPolicy) -> Cluster {
-        let list: Vec<usize> = list.iter().copied().filter(|&index| index < backends).collect();
-        let members = weigh(&list);
-        let mut weights = vec![0; backends];
-        for member in &members {
-            weights[member.index] = member.weight;
+    pub fn new(algorithm: Algorithm, plan: &Plan<'_>, policy: HealthPolicy) -> Cluster {
+        let known = |list: &[usize]| -> Vec<usize> {
+            list.iter().copied().filter(|&index| index < plan.backends).collect()
+        };
+        let limit = |index: usize| NonZeroU32::new(plan.limits.get(index).copied().unwrap_or(0));
+        let mut roles: Vec<Role> =
+            (0..plan.backends).map(|index| Role { limit: limit(index), ..Role::default() }).collect();
+        let primary = known(plan.primary);
+        for member in weigh(&primary) {
+            roles[member.index].weight = member.weight;
+        }
+        // Nobody stands in for itself.
+        let mut backup = known(plan.backup);
+        backup.retain(|&index| roles[index].weight == 0);
+        for member in weigh(&backup) {
+            roles[member.index].weight = member.weight;
+            roles[member.index].backup = true;
         }
         Cluster {
-            balancer: AnyBalancer::new(algorithm, &list),
-            backends: weights
-                .into_iter()
-                .zip(0..)
-                .map(|(weight, nth)| backend(weight, nth, policy))
-                .collect(),
-            members: members.into_iter().map(|member| member.index).collect(),
+            primary: Tier::new(algorithm, &primary),
+            backup: Tier::new(algorithm, &backup),
+            is_limited: roles.iter().any(|role| role.limit.is_some()),
+            backends: roles.into_iter().zip(0..).map(|(role, nth)| backend(role, nth, policy)).collect(),
             policy,
             offline: CacheLine::default(),
             slow_until_ms: AtomicU64::new(0),
+            queue: Queue::default(),
         }
     }
 
     /// Chooses a backend that the request has not tried.
     ///
-    /// In this order: a trial that is due; the algorithm's choice among those online; with
-    /// [`LastResort::Try`] also one whose checks alone fail, then one that takes connections
-    /// again, then a forced trial, at most one per backend and [`FORCED_TRIAL_INTERVAL_MS`].
+    /// In this order: a trial that is due; the algorithm's choice among those online, the backups
+    /// if none of the others is; with [`LastResort::Try`] also one whose checks alone fail, then
+    /// one that takes connections again, then a forced trial, at most one per backend and
+    /// [`FORCED_TRIAL_INTERVAL_MS`].
+    ///
+    /// Where backends are online that have as many requests as they take, it is for the request to
+    /// say whether a backup is asked ([`Ask::overflow`]).
     ///
     /// [`FORCED_TRIAL_INTERVAL_MS`]: super::FORCED_TRIAL_INTERVAL_MS
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Pick {
-        if self.offline.0.load(Ordering::Relaxed) == 0 {
-            return match self.choose_online(ask, Standing::Any) {
-                Some(index) => Pick::Backend { index, trial: false },
-                None => Pick::AllTried,
-            };
+        let standing =
+            if self.offline.0.load(Ordering::Relaxed) == 0 { Standing::Any } else { Standing::Online };
+        let mut is_full = false;
+        for tier in [&self.primary, &self.backup] {
+            // A request that must not go out twice is no guinea pig while somebody is well.
+            if standing != Standing::Any
+                && ask.repeatable
+                && let Some(index) = self.claim_due_trial(ask, tier)
+            {
+                return Pick::Backend { index, trial: true };
+            }
+            if let Some(index) = self.choose_online(tier, ask, standing) {
+                return Pick::Backend { index, trial: false };
+            }
+            // Nobody can take it, so whoever might is full, or was a moment ago.
+            let might = |&index: &usize| !ask.tried.contains(index) && self.backends[index].is_online();
+            is_full |= self.is_limited && tier.members.iter().any(might);
+            if is_full && !ask.overflow {
+                return Pick::Full;
+            }
         }
-        // A request that must not go out twice is no guinea pig while somebody is well.
-        if ask.repeatable
-            && let Some(index) = self.claim_due_trial(ask)
-        {
-            return Pick::Backend { index, trial: true };
+        if standing == Standing::Any {
+            return if is_full { Pick::Full } else { Pick::AllTried };
         }
-        if let Some(index) = self.choose_online(ask, Standing::Online) {
-            return Pick::Backend { index, trial: false };
+        for tier in [&self.primary, &self.backup] {
+            if let Some(index) = self.claim_due_trial(ask, tier) {
+                return Pick::Backend { index, trial: true };
+            }
         }
-        if let Some(index) = self.claim_due_trial(ask) {
-            return Pick::Backend { index, trial: true };
-        }
-        match self.policy.last_resort {
+        let pick = match self.policy.last_resort {
             LastResort::Try => self.last_resort(ask),
             LastResort::Refuse => self.refuse(ask),
+        };
+        match pick {
+            Pick::NoneEligible { .. } | Pick::AllTried if is_full => Pick::Full,
+            pick => pick,
         }
     }
 
@@ -116,7 +174,7 @@ impl Cluster {
         let is_out =
             |backend: &Backend| !backend.is_online() && !backend.health.trial_is_due(now_ms, backend.policy);
         self.offline.0.load(Ordering::Relaxed) > 0
-            && self.members.iter().all(|&index| is_out(&self.backends[index]))
+            && self.members().all(|index| is_out(&self.backends[index]))
     }
 
     /// Since when no backend has been online, if none is: milliseconds since the process's own
@@ -126,8 +184,8 @@ impl Cluster {
         if self.offline.0.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let since = |&index: &usize| self.backends[index].health.offline_since();
-        self.members.iter().map(since).try_fold(0, |latest, since| since.map(|at_ms| latest.max(at_ms)))
+        let since = |index: usize| self.backends[index].health.offline_since();
+        self.members().map(since).try_fold(0, |latest, since| since.map(|at_ms| latest.max(at_ms)))
     }
 
     /// One backend.
@@ -152,9 +210,51 @@ impl Cluster {
         self.backends.is_empty()
     }
 
-    /// Counts a request as in flight until the guard is dropped.
-    pub fn begin(self: &Arc<Self>, index: usize) -> InFlight {
+    /// Is there a backend that can be picked and that the request has not tried?
+    #[must_use]
+    pub fn has_others(&self, tried: &Tried) -> bool {
+        self.members().any(|index| !tried.contains(index))
+    }
+
+    /// Counts a request as in flight until the guard is dropped; `None` if the backend has as many
+    /// as it takes.
+    pub fn begin(self: &Arc<Self>, index: usize) -> Option<InFlight> {
         InFlight::new(Arc::clone(self), index)
+    }
+
+    /// Lets a request wait for a backend that it has not tried, behind at most `most` others. Pick
+    /// once more afterwards: a backend may have had room a moment ago, and nobody to give it to.
+    pub fn wait(self: &Arc<Self>, most: usize, tried: &Tried, caller: Arc<dyn Caller>) -> Option<Waiting> {
+        Waiting::join(Arc::clone(self), most, tried, caller)
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Gives a place at a backend to the first who waits for it; gives it back if nobody does.
+    pub(super) fn hand_on(&self, mut place: InFlight) -> Option<InFlight> {
+        let index = place.index();
+        while let Some(caller) = self.may_be_awaited(index).then(|| self.queue.next_for(index)).flatten() {
+            place = caller.call(Some(place))?;
+        }
+        Some(place)
+    }
+
+    /// Does anybody wait for a place at this backend?
+    pub(super) fn is_awaited(&self, index: usize) -> bool {
+        self.may_be_awaited(index) && self.queue.has_one_for(index)
+    }
+
+    /// Those who wait do so for backends that are online, and for a backup only where no other is.
+    fn may_be_awaited(&self, index: usize) -> bool {
+        let backend = &self.backends[index];
+        let is_online = |&index: &usize| self.backends[index].is_online();
+        !self.queue.is_empty()
+            && backend.is_online()
+            && (!backend.is_backup() || !self.primary.members.iter().any(is_online))
     }
 
     /// A backend answered: it is online, unless its checks fail, and has no failures, whatever was
@@ -183,7 +283,12 @@ impl Cluster {
     pub fn record_probe(&self, index: usize, probed: Probed) {
         let health = &self.backend(index).health;
         health.note_probe(probed);
-        if probed.good { health.record_open(probed.at_ms) } else { health.record_shut() }
+        if probed.good {
+            health.record_open(probed.at_ms);
+            self.queue.call_first();
+        } else {
+            health.record_shut();
+        }
     }
 
     /// Active checks have said often enough in a row whether a backend may have requests.
@@ -203,23 +308,24 @@ impl Cluster {
                 self.offline.0.fetch_sub(1, Ordering::Relaxed)
             }
         };
+        self.queue.call_all();
         flip
     }
 
     /// The algorithm's choice among those that stand so, but for what a backend is spared that has
     /// just come back. What it is spared goes to another one, and if there is none to it after all.
-    fn choose_online(&self, ask: &Ask<'_>, standing: Standing) -> Option<usize> {
+    fn choose_online(&self, tier: &Tier, ask: &Ask<'_>, standing: Standing) -> Option<usize> {
         let mut view = View { cluster: self, ask, standing, passed: Tried::new() };
-        let first = self.balancer.choose(ask, &view)?;
+        let first = tier.balancer.choose(ask, &view)?;
         if ask.now_ms >= self.slow_until_ms.load(Ordering::Relaxed) {
             return Some(first);
         }
-        let spared = self.balancer.slow_start(ask);
+        let spared = tier.balancer.slow_start(ask);
         if spared == Spared::None {
             return Some(first);
         }
         // Shares count in relation to each other: where all start slowly, nobody is spared.
-        let eligible = self.members.iter().filter(|&&index| view.eligible(index));
+        let eligible = tier.members.iter().filter(|&&index| view.eligible(index));
         let most = eligible.map(|&index| self.backends[index].share(ask.now_ms)).max().unwrap_or(WHOLE);
         let mut index = first;
         loop {
@@ -235,16 +341,19 @@ impl Cluster {
                 return Some(index);
             }
             view.passed.insert(index);
-            match self.balancer.choose(ask, &view) {
+            match tier.balancer.choose(ask, &view) {
                 Some(next) => index = next,
                 None => return Some(first),
             }
         }
     }
 
-    fn claim_due_trial(&self, ask: &Ask<'_>) -> Option<usize> {
-        let claim = |backend: &Backend| backend.health.claim_due_trial(ask.now_ms, backend.policy);
-        self.untried(ask).find(|&index| claim(&self.backends[index]))
+    fn claim_due_trial(&self, ask: &Ask<'_>, tier: &Tier) -> Option<usize> {
+        let claim = |backend: &Backend| {
+            !backend.is_full() && backend.health.claim_due_trial(ask.now_ms, backend.policy)
+        };
+        let mut untried = tier.members.iter().copied().filter(|&index| !ask.tried.contains(index));
+        untried.find(|&index| claim(&self.backends[index]))
     }
 
     /// No untried backend is online: better one whose checks fail, or a trial out of turn, than an
@@ -253,14 +362,16 @@ impl Cluster {
     fn last_resort(&self, ask: &Ask<'_>) -> Pick {
         for (standing, trial) in [(Standing::MerelyUnfit, false), (Standing::Open, true)] {
             let view = View { cluster: self, ask, standing, passed: Tried::new() };
-            if let Some(index) = self.balancer.choose(ask, &view) {
-                return Pick::Backend { index, trial };
+            for tier in [&self.primary, &self.backup] {
+                if let Some(index) = tier.balancer.choose(ask, &view) {
+                    return Pick::Backend { index, trial };
+                }
             }
         }
         // To lose a claim is to see another request get it, so this many rounds are enough.
-        for _ in 0..=self.members.len() {
+        for _ in 0..=self.backends.len() {
             let mut earliest: Option<(u64, usize)> = None;
-            for index in self.untried(ask) {
+            for index in self.untried(ask).filter(|&index| !self.backends[index].is_full()) {
                 let Some(at) = self.backend(index).health.next_trial_at(self.backends[index].policy) else {
                     // It came back a moment ago.
                     return Pick::Backend { index, trial: false };
@@ -285,7 +396,8 @@ impl Cluster {
         if self.untried(ask).next().is_none() {
             return Pick::AllTried;
         }
-        if let Some(index) = self.untried(ask).find(|&index| self.backends[index].is_online()) {
+        let takes_it = |index: &usize| self.backends[*index].is_online() && !self.backends[*index].is_full();
+        if let Some(index) = self.untried(ask).find(takes_it) {
             // It came back a moment ago.
             return Pick::Backend { index, trial: false };
         }
@@ -294,8 +406,22 @@ impl Cluster {
         Pick::NoneEligible { retry_after_ms: due_ms.saturating_sub(ask.now_ms).clamp(1, REFUSED_FOR_MS) }
     }
 
+    /// The backends that can be picked, backups last.
+    fn members(&self) -> impl Iterator<Item = usize> {
+        self.primary.members.iter().chain(&self.backup.members).copied()
+    }
+
     fn untried(&self, ask: &Ask<'_>) -> impl Iterator<Item = usize> {
-        self.members.iter().copied().filter(|&index| !ask.tried.contains(index))
+        self.members().filter(|&index| !ask.tried.contains(index))
+    }
+}
+
+impl Tier {
+    fn new(algorithm: Algorithm, list: &[usize]) -> Tier {
+        Tier {
+            balancer: AnyBalancer::new(algorithm, list),
+            members: weigh(list).into_iter().map(|member| member.index).collect(),
+        }
     }
 }
 
@@ -303,9 +429,9 @@ impl Cluster {
 const REFUSED_FOR_MS: u64 = 5_000;
 
 /// Each with a seed of its own, so that no two come back at the same moment.
-fn backend(weight: u32, nth: u64, policy: HealthPolicy) -> Backend {
+fn backend(role: Role, nth: u64, policy: HealthPolicy) -> Backend {
     let backoff = Backoff { seed: draw(policy.backoff.seed, nth), ..policy.backoff };
-    Backend::new(weight, HealthPolicy { backoff, ..policy })
+    Backend::new(role, HealthPolicy { backoff, ..policy })
 }
 
 /// Which backends the algorithm may choose from.
@@ -321,7 +447,8 @@ enum Standing {
     Open,
 }
 
-/// What the algorithm sees: eligible is what stands so, and was neither tried nor passed over.
+/// What the algorithm sees: eligible is what stands so, has room, and was neither tried nor passed
+/// over.
 struct View<'a> {
     cluster: &'a Cluster,
     ask: &'a Ask<'a>,
@@ -332,8 +459,10 @@ struct View<'a> {
 impl Candidates for View<'_> {
     fn eligible(&self, index: usize) -> bool {
         let backend = &self.cluster.backends[index];
-        !self.ask.tried.contains(index)
-            && !self.passed.contains(index)
+        let is_new = !self.ask.tried.contains(index) && !self.passed.contains(index);
+        let has_room = !self.cluster.is_limited || !backend.is_full();
+        is_new
+            && has_room
             && match self.standing {
                 Standing::Any => true,
                 Standing::Online => backend.is_online(),

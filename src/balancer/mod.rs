@@ -18,6 +18,7 @@ mod health;
 mod least_connections;
 mod locking_round_robin;
 mod naive;
+mod queue;
 mod round_robin;
 mod sequence;
 mod slow_start;
@@ -26,11 +27,12 @@ mod tried;
 
 pub use backend::{Backend, InFlight};
 pub use backoff::{Backoff, draw};
-pub use cluster::{Cluster, Pick};
+pub use cluster::{Cluster, Pick, Plan};
 pub use connection_numbers::ConnectionNumbers;
 pub use health::{
     FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState, LastResort, Probed,
 };
+pub use queue::{Caller, Waiting};
 pub use tried::Tried;
 
 use first_alive::FirstAlive;
@@ -82,6 +84,8 @@ pub struct Ask<'a> {
     pub tried: &'a Tried,
     /// The request may go out twice: it can be risked on a backend that is on trial.
     pub repeatable: bool,
+    /// It cannot wait: a backup is asked before it is refused.
+    pub overflow: bool,
     /// Milliseconds since the process's own epoch.
     pub now_ms: u64,
 }
@@ -201,6 +205,6 @@ mod testing {
 
     /// A request about which nothing is special.
     pub(super) fn plain(tried: &Tried) -> Ask<'_> {
-        Ask { connection: 0, source: &[], tried, repeatable: true, now_ms: 0 }
+        Ask { connection: 0, source: &[], tried, repeatable: true, overflow: false, now_ms: 0 }
     }
 }

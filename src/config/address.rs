@@ -28,7 +28,9 @@ pub enum AddressError {
     Host,
     #[error("servers are separated by blanks, not by commas; write a blank")]
     Comma,
-    #[error("a server has no options; write it twice to double its weight")]
+    #[error(
+        "options stand behind the address of a Server line; write one, as in 'Server 127.0.0.1:8081 weight=2'"
+    )]
     Option,
     #[error("not the path of a socket; write unix: and an absolute path of at most {limit} bytes")]
     UnixPath { limit: usize },
@@ -177,7 +179,10 @@ mod tests {
             ("127.0.0.256", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
             ("10.0.1:80", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
             ("a:80,b:80", "servers are separated by blanks, not by commas; write a blank"),
-            ("weight=3", "a server has no options; write it twice to double its weight"),
+            (
+                "weight=3",
+                "options stand behind the address of a Server line; write one, as in 'Server 127.0.0.1:8081 weight=2'",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err().to_string(), message, "{text}");
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::address::AddressError;
 use super::heads::HeaderError;
 use super::keys;
+use super::servers::OptionError;
 
 /// One problem of a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,9 @@ impl ConfigError {
                 | ErrorKind::TextAfterSection
                 | ErrorKind::ShadowedEntry { .. }
                 | ErrorKind::ShadowedPattern { .. }
+                | ErrorKind::AllDisabled
+                | ErrorKind::AllBackup
+                | ErrorKind::QueueWithoutLimit
                 | ErrorKind::More { .. }
         )
     }
@@ -216,8 +220,15 @@ pub enum ErrorKind {
         "${{{name}}} is known only when a request comes; it stands in SetRequestHeader and SetResponseHeader alone"
     )]
     RequestVariable { name: String },
-    #[error("more than {limit} servers in one list; split them over several entries")]
-    TooManyServers { limit: usize },
+    #[error("server option {}: {problem}", quoted(.option))]
+    BadServerOption { option: String, problem: OptionError },
+    #[error(
+        "server {} stands already at {first}; keep one, with weight=2 if it is to get twice as much",
+        quoted(.server)
+    )]
+    DuplicateServer { server: String, first: String },
+    #[error("more than {limit} servers or {shares} shares in one entry; split them over several entries")]
+    TooManyServers { limit: usize, shares: u32 },
     #[error(
         "pattern {} is not usable: {reason}; write a regular expression without look-around and back-references, and \\ before a character that stands for itself",
         quoted(.pattern)
@@ -234,6 +245,15 @@ pub enum ErrorKind {
         quoted(.pattern)
     )]
     ShadowedPattern { pattern: String, first: String },
+
+    #[error("all servers of this entry are disabled, every request gets a 503; enable one of them")]
+    AllDisabled,
+    #[error("all servers of this entry are backups, which is as if none were; leave out 'backup'")]
+    AllBackup,
+    #[error(
+        "QueueSize has no effect where all servers take any number of requests; write MaxConnections, or max= of a Server"
+    )]
+    QueueWithoutLimit,
 
     #[error("{count} further problems are not shown; correct the ones above first")]
     More { count: usize },

@@ -34,6 +34,7 @@ impl Key {
         matches!(
             self.kind,
             Kind::Servers
+                | Kind::Server
                 | Kind::Patterns
                 | Kind::Networks
                 | Kind::Domains
@@ -49,6 +50,7 @@ impl Key {
 #[allow(missing_docs)] // see `Key::doc` of each
 pub enum KeyId {
     ServerList,
+    Server,
     LoadBalancer,
     Match,
     AttemptsCount,
@@ -106,6 +108,9 @@ pub enum KeyId {
     HealthRise,
     HealthFall,
     HealthStatus,
+    MaxConnections,
+    QueueSize,
+    QueueTimeOut,
 }
 
 /// The forms of values.
@@ -113,6 +118,8 @@ pub enum KeyId {
 pub enum Kind {
     /// Server addresses, separated by blanks.
     Servers,
+    /// A server address and options.
+    Server,
     /// The name of a load balancer.
     Balancer,
     /// Regular expressions, separated by blanks.
@@ -216,6 +223,6 @@ mod tests {
         }
         assert_eq!(find("load_balance").map(|k| k.id), Some(KeyId::LoadBalancer));
         assert_eq!(find("offline-time-out").map(|k| k.id), Some(KeyId::OfflineTimeOut));
-        assert!(find("Server").is_none());
+        assert!(find("Servers").is_none());
     }
 }

@@ -7,15 +7,16 @@ use std::sync::Arc;
 
 use regex::bytes::RegexBuilder;
 
+use super::PATTERN_SIZE_LIMIT;
 use super::error::{ErrorKind, Problems, Span};
 use super::heads::{self, Header, HeaderError, Side};
 use super::health;
 use super::keys::{self, KEYS, Key, KeyId, Kind};
-use super::model::{LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
+use super::model::{LoadBalancer, Pattern, ProxyEntry, Settings, UpgradePolicy};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
 use super::retries::{self, RetryOn};
+use super::servers::ServerLines;
 use super::suggest::{closest, normalized};
-use super::{PATTERN_SIZE_LIMIT, address};
 
 /// Makes the entries of `raw`, in file order, and reports everything that is wrong. The
 /// entries are of use only if nothing was.
@@ -60,7 +61,7 @@ pub(super) fn lower(raw: RawFile, root: &Arc<Path>, problems: &mut Problems) -> 
         })
         .collect();
     warn_of_shadows(&entries, problems);
-    entries.into_iter().map(|(span, draft)| draft.finish(&span)).collect()
+    entries.into_iter().map(|(span, draft)| draft.finish(&span, problems)).collect()
 }
 
 enum SectionKind {
@@ -92,7 +93,7 @@ struct Draft {
     patterns: Vec<Pattern>,
     /// One for each of `patterns`; empty if they are inherited.
     pattern_spans: Vec<Span>,
-    servers: Vec<ServerAddress>,
+    servers: ServerLines,
     load_balancer: LoadBalancer,
     settings: Settings,
     /// Where the headers that are set or removed here stand, by key and name in lower case.
@@ -106,7 +107,12 @@ struct Draft {
 impl Draft {
     /// What an entry begins with.
     fn inherited(&self) -> Draft {
-        Draft { pattern_spans: Vec::new(), headers: HashMap::new(), ..self.clone() }
+        Draft {
+            pattern_spans: Vec::new(),
+            servers: self.servers.inherited(),
+            headers: HashMap::new(),
+            ..self.clone()
+        }
     }
 
     /// Puts the keys of a section over what is there already.
@@ -149,7 +155,7 @@ impl Draft {
 
     fn note_presence(&mut self, key: KeyId) {
         self.has_patterns |= key == KeyId::Match;
-        self.has_servers |= key == KeyId::ServerList;
+        self.has_servers |= matches!(key, KeyId::ServerList | KeyId::Server);
     }
 
     /// A list of the entry replaces the inherited one as a whole.
@@ -159,7 +165,7 @@ impl Draft {
                 self.patterns.clear();
                 self.pattern_spans.clear();
             }
-            KeyId::ServerList => self.servers.clear(),
+            KeyId::ServerList | KeyId::Server => self.servers.replace_inherited(),
             KeyId::TrustedProxies => self.settings.heads.trusted_proxies.clear(),
             KeyId::CookieDomain => self.settings.heads.cookie_domains.clear(),
             KeyId::CookiePath => self.settings.heads.cookie_paths.clear(),
@@ -189,10 +195,14 @@ impl Draft {
         let (kind, settings) = (key.kind, &mut self.settings);
         let is_good = match key.id {
             KeyId::Match => return self.add_patterns(&span, value, problems),
-            KeyId::ServerList => return self.add_servers(&span, value, problems),
+            KeyId::ServerList => return self.servers.add_list(&span, value, problems),
+            KeyId::Server => return self.servers.add_line(&span, value, problems),
             KeyId::LoadBalancer => return self.set_balancer(&span, text, problems),
             KeyId::StatisticsUrl => store(&mut settings.statistics_url, kind.url_path(text).map(Some)),
             KeyId::AttemptsCount => store(&mut settings.attempts_count, kind.number(text)),
+            KeyId::MaxConnections => store(&mut settings.capacity.max_connections, kind.number(text)),
+            KeyId::QueueSize => store(&mut settings.capacity.queue_size, kind.number(text)),
+            KeyId::QueueTimeOut => store(&mut settings.capacity.queue_timeout, kind.time(text)),
             KeyId::OfflineTimeOut => store(&mut settings.offline_timeout, kind.time(text)),
             KeyId::FailOn => store(&mut settings.health.fail_on, health::fail_on(text)),
             KeyId::WhenAllOffline => {
@@ -270,23 +280,6 @@ impl Draft {
                 Err(reason) => {
                     let pattern = word.to_owned();
                     problems.add(&span, ErrorKind::BadPattern { pattern, reason });
-                }
-            }
-        }
-    }
-
-    fn add_servers(&mut self, span: &Span, value: &Value, problems: &mut Problems) {
-        for (column, word) in value.words() {
-            let span = span.at_column(column);
-            if self.servers.len() == SERVERS_MAX {
-                problems.add(&span, ErrorKind::TooManyServers { limit: SERVERS_MAX });
-                return;
-            }
-            match address::parse(word) {
-                Ok(address) => self.servers.push(address),
-                Err(problem) => {
-                    let text = word.to_owned();
-                    problems.add(&span, ErrorKind::BadAddress { text, problem });
                 }
             }
         }
@@ -388,11 +381,11 @@ impl Draft {
         }
     }
 
-    fn finish(self, span: &Span) -> ProxyEntry {
+    fn finish(self, span: &Span, problems: &mut Problems) -> ProxyEntry {
         ProxyEntry {
             line: span.line,
             patterns: self.patterns,
-            servers: self.servers,
+            servers: self.servers.finish(&self.settings.capacity, span, problems),
             load_balancer: self.load_balancer,
             settings: self.settings,
         }
@@ -477,6 +470,3 @@ fn add_bad_header(key: &Key, name: &str, problem: HeaderError, span: &Span, prob
 
 const DEFAULTS: &str = "PROXY_DEFAULTS";
 const ENTRY: &str = "PROXY_ENTRY";
-
-/// Servers in one list, repetitions counted.
-const SERVERS_MAX: usize = 4096;

@@ -14,6 +14,7 @@ mod lower;
 mod model;
 mod parse;
 mod retries;
+mod servers;
 mod suggest;
 mod values;
 
@@ -26,6 +27,7 @@ pub use heads::{ForwardedHeaders, Header, HeaderError, Heads, HostHeader, Piece,
 pub use health::{Fault, Health, HealthCheck, WhenAllOffline};
 pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
 pub use retries::{Retries, RetryCause, RetryOn};
+pub use servers::{Capacity, OptionError, Server};
 
 use error::{Problems, Span};
 use parse::ReadError;

@@ -9,6 +9,7 @@ use super::error::ConfigError;
 use super::heads::Heads;
 use super::health::{Health, HealthCheck};
 use super::retries::Retries;
+use super::servers::{Capacity, Server};
 use super::suggest::normalized;
 
 /// A whole configuration.
@@ -27,9 +28,8 @@ pub struct ProxyEntry {
     pub line: usize,
     /// Regular expressions that were compiled once to check them; never empty.
     pub patterns: Vec<Pattern>,
-    /// Servers in the order of the file; never empty. A server that stands here several
-    /// times has that weight.
-    pub servers: Vec<ServerAddress>,
+    /// Servers in the order of the file; never empty.
+    pub servers: Vec<Server>,
     /// How a server is chosen.
     pub load_balancer: LoadBalancer,
     /// Everything else.
@@ -178,6 +178,8 @@ pub struct Settings {
     pub heads: Heads,
     /// When a server counts as failing, and how it comes back.
     pub health: Health,
+    /// How much servers take at a time.
+    pub capacity: Capacity,
 }
 
 /// Which protocols a client's connection may change to with `Upgrade`.
@@ -258,6 +260,7 @@ impl Default for Settings {
             tunnel_timeout: Some(Duration::from_secs(300)),
             heads: Heads::default(),
             health: Health::default(),
+            capacity: Capacity::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ impl Kind {
     pub fn expected(self) -> String {
         match self {
             Kind::Servers => "server addresses, as in 127.0.0.1:8081".to_owned(),
+            Kind::Server => "a server address and its options, as in 127.0.0.1:8081 weight=2".to_owned(),
             Kind::Balancer => "the name of a load balancer".to_owned(),
             Kind::Patterns => "regular expressions".to_owned(),
             Kind::UrlPath => {

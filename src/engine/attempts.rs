@@ -150,6 +150,11 @@ impl Attempts {
         }
     }
 
+    /// Whether there is an answer to fall back on.
+    pub fn has_kept(&self) -> bool {
+        !matches!(self.kept, Kept::Nothing)
+    }
+
     /// The answer that is kept, whatever for.
     fn take_kept(&mut self) -> Option<Box<KeptAnswer>> {
         match std::mem::replace(&mut self.kept, Kept::Nothing) {
@@ -203,7 +208,7 @@ impl Order {
         let route = &self.route;
         let on = &route.settings.retries.on;
         let mut left = Left {
-            others: (0..route.cluster.len()).any(|backend| !self.tried.contains(backend)),
+            others: route.cluster.has_others(&self.tried),
             count: self.attempts.left,
             time: self.attempts.until_ms.is_none_or(|until| now.ms < until),
             budget: true,
@@ -246,7 +251,7 @@ impl Worker {
     pub(super) fn review(
         &mut self,
         key: ClientKey,
-        attempt: Attempt,
+        attempt: &Attempt,
         head_begun: bool,
         failure: &Failure,
         now: Now,
@@ -258,9 +263,8 @@ impl Worker {
             Trouble::TooSlow if head_begun => Trouble::InAnswer,
             trouble => trouble,
         };
-        let failed = order.failed(trouble, &attempt);
-        let Attempt { backend, reused, trial, in_flight, .. } = attempt;
-        drop(in_flight);
+        let failed = order.failed(trouble, attempt);
+        let Attempt { backend, reused, trial, .. } = *attempt;
         let blame = order.attempts.blame(&failed, failure, backend);
         let request = if let Blame::Poison(_) = blame { named(&order.request) } else { String::new() };
         let next = order.next(&failed, now);

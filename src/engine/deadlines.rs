@@ -89,7 +89,12 @@ impl Worker {
                 return;
             }
             Phase::Relaying { .. } => Failure::ReadTimeOut,
-            Phase::Picking | Phase::Flushing(_) => {
+            Phase::Picking => {
+                exchange.deadline_ms = None;
+                self.queue_timed_out(key);
+                return;
+            }
+            Phase::Flushing(_) => {
                 exchange.deadline_ms = None;
                 return;
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::attempts::Attempts;
 use super::host::Fate;
 use super::naming::Naming;
+use super::queue::Queueing;
 use super::shared::Route;
 use super::slots::Key;
 use super::tunnel::Ends;
@@ -100,6 +101,8 @@ pub struct Order {
     pub tried: Tried,
     /// What became of its attempts so far.
     pub attempts: Attempts,
+    /// Whether it waits for a backend.
+    pub queueing: Queueing,
 }
 
 impl Order {

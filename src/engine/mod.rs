@@ -24,6 +24,7 @@
 pub mod attempts;
 mod blame;
 pub mod budget;
+mod choice;
 mod date;
 mod deadlines;
 pub mod drive;
@@ -38,6 +39,7 @@ mod outcome;
 pub mod poison;
 mod pool;
 mod probing;
+mod queue;
 mod relay;
 mod resolver;
 pub mod retry;

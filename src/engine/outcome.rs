@@ -51,11 +51,10 @@ impl Worker {
         if let Some(upstream) = upstream.filter(|_| attempt.reused && !failure.blames_backend(true)) {
             self.lost_in_use(&upstream, now);
         }
-        let (backend, trial) = (attempt.backend, attempt.trial);
-        match self.review(key, attempt, head_begun, &failure, now) {
+        match self.review(key, &attempt, head_begun, &failure, now) {
             Next::SameBackend => {
                 // If that fails at once, it is back to picking, or told already.
-                self.attempt(key, backend, trial, false, now);
+                self.attempt(key, attempt.in_flight, attempt.trial, false, now);
             }
             Next::OtherBackend(_) => {}
             Next::GiveUp(_) => self.give_up(key, &failure, now),
@@ -141,7 +140,7 @@ impl Worker {
         now: Now,
     ) {
         let endpoint = &self.shared.endpoints[route.endpoints[backend]];
-        let label = endpoint.label();
+        let label = &route.labels[backend];
         if !failure.blames_backend(reused) {
             if trial {
                 route.cluster.abandon_trial(backend);
@@ -170,7 +169,7 @@ impl Worker {
     /// Counts an answer that the route takes for a failure of the backend, by its status.
     pub(super) fn judge_status(&mut self, route: &Route, backend: usize, trial: bool, status: u16, now: Now) {
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            let label = self.shared.endpoints[route.endpoints[backend]].label();
+            let label = &route.labels[backend];
             log::warn!("backend {label}: it answered {status}");
             self.tell(route, backend, flip, now);
         }
@@ -185,7 +184,7 @@ impl Worker {
 
     /// Tells the operator that a backend went or came back, and who asks it from now on.
     fn tell(&self, route: &Route, backend: usize, flip: Flip, now: Now) {
-        let label = self.shared.endpoints[route.endpoints[backend]].label();
+        let label = &route.labels[backend];
         match flip {
             Flip::WentOffline { until_ms, .. } => {
                 let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();

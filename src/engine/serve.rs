@@ -8,15 +8,17 @@
 use std::sync::Arc;
 
 use super::Now;
+use super::choice::Choice;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::queue::Queueing;
 use super::token::Source;
 use super::upstream::Upstream;
 use super::window::{Limits, Window};
 use super::worker::Worker;
-use crate::balancer::{Ask, Pick};
+use crate::balancer::InFlight;
 
 impl Worker {
     /// Does what can be done for an exchange without the host.
@@ -82,53 +84,50 @@ impl Worker {
             let Some(exchange) = self.exchanges.get_mut(key) else { return Asked::Wait };
             let Some(order) = exchange.order.as_mut() else { return Asked::Wait };
             let suspect = order.attempts.is_suspect();
-            let ask = Ask {
-                connection: order.connection,
-                source: &order.source[..usize::from(order.source_len)],
-                tried: &order.tried,
-                repeatable: order.idempotent && !suspect,
-                now_ms: now.ms,
-            };
-            let retry_after = match order.route.cluster.pick(&ask) {
-                Pick::Backend { index, trial } => {
-                    order.tried.insert(index);
-                    if self.attempt(key, index, trial, !trial && !suspect, now) {
-                        return Asked::Changed;
-                    }
+            let (place, trial) = match order.choose(now) {
+                Choice::Place { place, trial } => (place, trial),
+                Choice::Wait => return Asked::Wait,
+                Choice::MayWait => {
+                    self.join_queue(key, now);
                     continue;
                 }
-                Pick::NoneEligible { retry_after_ms } => retry_after_ms.div_ceil(1000).max(1),
-                Pick::AllTried => 1,
+                Choice::Nobody { why, retry_after } => {
+                    // The last failure says more than "nobody is left".
+                    let (status, why, retry_after) = match exchange.status {
+                        0 => (503, why, Some(retry_after)),
+                        status => (status, "no backend could be reached", (status == 503).then_some(1)),
+                    };
+                    if let Some(asked) = self.pass_on_kept(key, true, now) {
+                        return asked;
+                    }
+                    self.reply_error(key, status, why, retry_after, now);
+                    return Asked::Changed;
+                }
             };
-            // The last failure says more than "nobody is left".
-            let (status, why, retry_after) = match exchange.status {
-                0 => (503, "no backend is available", Some(retry_after)),
-                status => (status, "no backend could be reached", (status == 503).then_some(1)),
-            };
-            if let Some(asked) = self.pass_on_kept(key, true, now) {
-                return asked;
+            order.queueing = Queueing::No;
+            order.tried.insert(place.index());
+            if self.attempt(key, place, trial, !trial && !suspect, now) {
+                return Asked::Changed;
             }
-            self.reply_error(key, status, why, retry_after, now);
-            return Asked::Changed;
         }
     }
 
-    /// Gets a connection to this backend; false if that failed at once and the next one
-    /// is to be asked.
+    /// Gets a connection to the backend where the request has a place; false if that failed
+    /// at once and the next one is to be asked.
     pub(super) fn attempt(
         &mut self,
         key: ClientKey,
-        backend: usize,
+        in_flight: InFlight,
         trial: bool,
         pooled: bool,
         now: Now,
     ) -> bool {
         let Some(order) = self.exchanges.get_mut(key).and_then(|e| e.order.as_mut()) else { return true };
+        let backend = in_flight.index();
         let route = Arc::clone(&order.route);
         let idempotent = order.idempotent;
         let endpoint = route.endpoints[backend];
         order.address_to(self.shared.endpoints[endpoint].authority());
-        let in_flight = route.cluster.begin(backend);
         route.counters[backend].request();
         if order.attempts.begin(route.settings.retries.timeout, now) {
             route.counters[backend].retry();

@@ -12,10 +12,10 @@ use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
 use super::shared::{Route, Shared, StatisticsPage};
-use crate::balancer::{Algorithm, Backoff, Cluster, ConnectionNumbers, HealthPolicy, LastResort, draw};
+use crate::balancer::{Algorithm, Backoff, Cluster, ConnectionNumbers, HealthPolicy, LastResort, Plan, draw};
 use crate::config::{
     self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry,
-    Settings, Via, WhenAllOffline,
+    Server, Settings, Via, WhenAllOffline,
 };
 use crate::http::cookie::CookieRules;
 use crate::http::prefix::{Prefix, Prefixes};
@@ -105,22 +105,28 @@ impl Endpoints {
 }
 
 fn route(entry: &ProxyEntry, pseudonym: &str, seed: u64, endpoints: &mut Endpoints) -> Route {
-    // Backends in the order of their first mention; the list keeps repetitions.
+    // Backends in the order of their first mention; the lists repeat them by weight.
     let mut backends = Vec::new();
-    let list: Vec<usize> = entry
-        .servers
-        .iter()
-        .map(|server| {
-            let endpoint = endpoints.index_of(server);
-            backends.iter().position(|&e| e == endpoint).unwrap_or_else(|| {
-                backends.push(endpoint);
-                backends.len() - 1
-            })
-        })
-        .collect();
+    let (mut names, mut labels, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut primary, mut backup) = (Vec::new(), Vec::new());
+    for server in &entry.servers {
+        let endpoint = endpoints.index_of(&server.address);
+        let index = backends.iter().position(|&e| e == endpoint).unwrap_or_else(|| {
+            backends.push(endpoint);
+            names.push(server.name.clone());
+            labels.push(label(server));
+            limits.push(server.max.unwrap_or(entry.settings.capacity.max_connections));
+            backends.len() - 1
+        });
+        let list = if server.backup { &mut backup } else { &mut primary };
+        if !server.disabled {
+            list.extend(std::iter::repeat_n(index, server.weight as usize));
+        }
+    }
     let algorithm = algorithm(entry.load_balancer);
     let policy = health_policy(&entry.settings, seed);
-    let cluster = Arc::new(Cluster::new(algorithm, &list, backends.len(), policy));
+    let plan = Plan { primary: &primary, backup: &backup, backends: backends.len(), limits: &limits };
+    let cluster = Arc::new(Cluster::new(algorithm, &plan, policy));
     Route {
         line: entry.line,
         patterns: entry.patterns.iter().map(|pattern| pattern.text.clone()).collect(),
@@ -129,10 +135,20 @@ fn route(entry: &ProxyEntry, pseudonym: &str, seed: u64, endpoints: &mut Endpoin
         cluster,
         counters: backends.iter().map(|_| BackendCounters::default()).collect(),
         endpoints: backends,
+        names,
+        labels,
         totals: RouteCounters::default(),
         budget: Budget::new(entry.settings.retries.budget_percent, entry.settings.retries.budget_min),
         rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
+    }
+}
+
+/// What messages call a server.
+fn label(server: &Server) -> String {
+    match &server.name {
+        Some(name) => format!("{name} ({})", server.address),
+        None => server.address.to_string(),
     }
 }
 

@@ -46,6 +46,10 @@ pub struct Route {
     pub cluster: Arc<Cluster>,
     /// The endpoint of each backend.
     pub endpoints: Vec<usize>,
+    /// The name of each backend, if it was given one.
+    pub names: Vec<Option<String>>,
+    /// What messages call each backend.
+    pub labels: Vec<String>,
     /// The counters of each backend.
     pub counters: Vec<BackendCounters>,
     /// The counters of it as a whole.

@@ -1,5 +1,7 @@
 //! Gathers the statistics of this moment and renders what was asked for.
 
+use std::num::NonZeroU32;
+
 use super::Now;
 use super::date::Date;
 use super::shared::{Route, Shared};
@@ -37,6 +39,7 @@ fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {
 fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
     let backends: Vec<BackendRow> =
         (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
+    let (queued, queue_full, queue_timed_out) = route.totals.queueing();
     RouteRow {
         line: route.line,
         patterns: route.patterns.clone(),
@@ -44,6 +47,10 @@ fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
         retries: backends.iter().map(|backend| backend.retries).sum(),
         retries_denied: route.totals.retries_denied(),
         poisoned: route.totals.times_poisoned(),
+        waiting: route.cluster.waiting(),
+        queued,
+        queue_full,
+        queue_timed_out,
         backends,
     }
 }
@@ -60,12 +67,16 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
     let (connections_opened, connections_reused) = counters.connections();
     BackendRow {
         address: endpoint.label().to_owned(),
+        name: route.names[index].clone(),
         state: match (endpoint.is_resolved(), online) {
+            _ if backend.weight() == 0 => "disabled",
             (false, _) => "unresolved",
             (true, true) => "online",
             (true, false) => "offline",
         },
         weight: backend.weight(),
+        backup: backend.is_backup(),
+        max: backend.limit().map(NonZeroU32::get),
         connections: endpoint.connections(),
         active: backend.in_flight(),
         requests: counters.requests(),

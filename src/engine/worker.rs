@@ -20,6 +20,7 @@ use super::host::{ClientKey, End, Fate, RequestParts, Sent};
 use super::idle::Lost;
 use super::naming::Naming;
 use super::pool::Pool;
+use super::queue::{Mailbox, Queueing};
 use super::shared::{MatchScratch, Route, Shared, Verdict};
 use super::slots::{Key, Slots};
 use super::timer::Timer;
@@ -54,7 +55,8 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) poll: Poll,
     events: Option<Events>,
-    waker: Waker,
+    waker: Arc<Waker>,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) timer: Timer,
     pub(super) exchanges: Slots<Exchange>,
     pub(super) upstreams: Slots<Upstream>,
@@ -77,7 +79,7 @@ impl Worker {
     /// When the process is out of descriptors.
     pub fn new(shared: Arc<Shared>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Source::Waker.into())?;
+        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.into())?);
         let timer = Timer::new()?;
         poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
         // Whatever BufferSize says, a whole response head has room.
@@ -88,6 +90,7 @@ impl Worker {
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),
+            mailbox: Arc::new(Mailbox::new(Arc::clone(&waker))),
             waker,
             timer,
             exchanges: Slots::new(),
@@ -211,6 +214,7 @@ impl Worker {
             connection: parts.connection,
             tried: Default::default(),
             attempts: Attempts::new(route, &request, &self.shared.poison, now),
+            queueing: Queueing::No,
         });
         route.budget.request(now.ms);
         let key = self.start(exchange, now);
@@ -296,6 +300,7 @@ impl Worker {
         self.exchanges = Slots::new();
         self.upstreams = Slots::new();
         self.pool = Pool::new(self.shared.endpoints.len());
+        self.close_mailbox();
         self.runnable.clear();
     }
 
@@ -310,7 +315,7 @@ impl Worker {
         let mut lost = Vec::new();
         for event in &events {
             match Source::from(event.token()) {
-                Source::Waker => {}
+                Source::Waker => self.take_calls(),
                 Source::Timer => {
                     self.timer.fired();
                     self.on_time(now);
@@ -604,6 +609,12 @@ impl Worker {
                 self.client_half_closed(key, now);
             }
         }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.close_mailbox();
     }
 }
 

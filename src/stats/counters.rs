@@ -95,6 +95,9 @@ impl BackendCounters {
 pub struct RouteCounters {
     retries_denied: AtomicU64,
     poisoned: AtomicU64,
+    queued: AtomicU64,
+    queue_full: AtomicU64,
+    queue_timed_out: AtomicU64,
 }
 
 impl RouteCounters {
@@ -106,6 +109,26 @@ impl RouteCounters {
     /// A failure was the fault of the request.
     pub fn poisoned(&self) {
         self.poisoned.fetch_add(1, Relaxed);
+    }
+
+    /// A request begins to wait for a backend with room.
+    pub fn queued(&self) {
+        self.queued.fetch_add(1, Relaxed);
+    }
+
+    /// A request found no room to wait.
+    pub fn queue_full(&self) {
+        self.queue_full.fetch_add(1, Relaxed);
+    }
+
+    /// A request has waited for as long as it may.
+    pub fn queue_timed_out(&self) {
+        self.queue_timed_out.fetch_add(1, Relaxed);
+    }
+
+    /// Requests that waited, that found no room to wait, and that waited in vain.
+    pub fn queueing(&self) -> (u64, u64, u64) {
+        (self.queued.load(Relaxed), self.queue_full.load(Relaxed), self.queue_timed_out.load(Relaxed))
     }
 
     /// Requests that were not asked again for want of budget.

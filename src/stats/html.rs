@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::snapshot::{BackendRow, Snapshot};
 
 const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2em;color:#222}\
-table{border-collapse:collapse;margin:.5em 0 2em}\
+.disabled{color:#777}table{border-collapse:collapse;margin:.5em 0 2em}\
 th,td{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}\
 th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
 .online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
@@ -54,8 +54,15 @@ pub fn page(snapshot: &Snapshot) -> String {
         let _ = write!(out, "</h2>\n<p>{}, line {}", escaped(&route.load_balancer), route.line);
         let _ = write!(
             out,
-            "; retries: {}, denied by RetryBudget: {}, poisoned: {}</p>\n<table><tr>",
-            route.retries, route.retries_denied, route.poisoned
+            "; retries: {}, denied by RetryBudget: {}, poisoned: {}; waiting: {}, waited: {}, no room to wait: {}, \
+             waited in vain: {}</p>\n<table><tr>",
+            route.retries,
+            route.retries_denied,
+            route.poisoned,
+            route.waiting,
+            route.queued,
+            route.queue_full,
+            route.queue_timed_out
         );
         for heading in HEADINGS {
             let _ = write!(out, "<th>{heading}</th>");
@@ -73,15 +80,22 @@ pub fn page(snapshot: &Snapshot) -> String {
 fn row(out: &mut String, b: &BackendRow) {
     let _ = write!(
         out,
-        "<tr><td>{}</td><td class=\"{2}\">{2}{3}</td><td>{1}</td>",
+        "<tr><td>{}{}</td><td class=\"{3}\">{3}{4}</td><td>{2}{5}</td>",
+        b.name.as_deref().map_or_else(String::new, |name| format!("{} ", escaped(name))),
         escaped(&b.address),
         b.weight,
         b.state,
-        b.cause.map_or_else(String::new, |cause| format!(" ({cause})"))
+        b.cause.map_or_else(String::new, |cause| format!(" ({cause})")),
+        if b.backup { " backup" } else { "" }
     );
-    let numbers = [b.connections, u64::from(b.active), b.requests, b.status_2xx, b.status_3xx, b.status_4xx]
-        .into_iter()
-        .chain([b.status_5xx, b.failures, b.retries, b.offline_count]);
+    let active = b.max.map_or_else(|| b.active.to_string(), |max| format!("{} of {max}", b.active));
+    let _ = write!(out, "<td>{}</td><td>{active}</td>", b.connections);
+    let numbers = [b.requests, b.status_2xx, b.status_3xx, b.status_4xx].into_iter().chain([
+        b.status_5xx,
+        b.failures,
+        b.retries,
+        b.offline_count,
+    ]);
     for number in numbers {
         let _ = write!(out, "<td>{number}</td>");
     }
@@ -141,12 +155,17 @@ mod tests {
                 retries: 7,
                 retries_denied: 8,
                 poisoned: 9,
+                waiting: 1,
+                queued: 2,
+                queue_full: 3,
+                queue_timed_out: 4,
                 backends: vec![],
             }],
         };
         let page = page(&snapshot);
         assert!(page.contains("<code>&lt;script&gt;&quot;&amp;&#39;</code>"), "{page}");
         assert!(page.contains("retries: 7, denied by RetryBudget: 8, poisoned: 9"), "{page}");
+        assert!(page.contains("waiting: 1, waited: 2, no room to wait: 3, waited in vain: 4"), "{page}");
         assert!(page.contains("loaded 2 h ago") && !page.contains("<script>"));
     }
 }

@@ -29,7 +29,15 @@ pub struct RouteRow {
     pub retries_denied: u64,
     /// Failures that were the fault of a request (`PoisonGuard`), not of a backend.
     pub poisoned: u64,
-    /// Its backends in the order of `ServerList`.
+    /// Requests that wait for a server with room (`QueueSize`).
+    pub waiting: usize,
+    /// Requests that have waited.
+    pub queued: u64,
+    /// Requests that found no room to wait.
+    pub queue_full: u64,
+    /// Requests that waited for all of `QueueTimeOut`.
+    pub queue_timed_out: u64,
+    /// Its backends in the order of the file.
     pub backends: Vec<BackendRow>,
 }
 
@@ -38,10 +46,16 @@ pub struct RouteRow {
 pub struct BackendRow {
     /// The address as configured.
     pub address: String,
-    /// `online`, `offline` or `unresolved`.
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// `online`, `offline`, `unresolved` or `disabled`.
     pub state: &'static str,
-    /// How often it stands in `ServerList`.
+    /// Its shares of the requests; 0 if it is disabled.
     pub weight: u32,
+    /// It gets requests only while no other server can take them.
+    pub backup: bool,
+    /// Most requests that it works on at a time; none for any number.
+    pub max: Option<u32>,
     /// Connections open to its address, on behalf of any entry.
     pub connections: u64,
     /// Requests that it is working on.

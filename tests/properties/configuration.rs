@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use monkey_proxy_reverse::config::keys::{self, Key};
 use monkey_proxy_reverse::config::{
-    self, Config, ConfigError, ConfigErrors, Fault, Header, HostHeader, Pattern, Piece, ProxyEntry, Via,
-    WhenAllOffline,
+    self, Config, ConfigError, ConfigErrors, Fault, Header, HostHeader, Pattern, Piece, ProxyEntry, Server,
+    Via, WhenAllOffline,
 };
 use monkey_proxy_reverse::http::router::Router;
 
@@ -163,15 +163,16 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     let mut text = String::new();
     for entry in &config.entries {
         let patterns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
-        let servers: Vec<_> = entry.servers.iter().map(|server| server.to_string()).collect();
         let (settings, heads, retries) = (&entry.settings, &entry.settings.heads, &entry.settings.retries);
         let health = &entry.settings.health;
         let time = |time: Option<Duration>| format!("{}ms", time.unwrap_or_default().as_millis());
         let switch = |on: bool| if on { "on" } else { "off" };
         let mut lines = vec![
             format!("Match {}", patterns.join(" ")),
-            format!("ServerList {}", servers.join(" ")),
             format!("LoadBalancer {}", entry.load_balancer),
+            format!("MaxConnections {}", settings.capacity.max_connections),
+            format!("QueueSize {}", settings.capacity.queue_size),
+            format!("QueueTimeOut {}", time(Some(settings.capacity.queue_timeout))),
             format!("AttemptsCount {}", settings.attempts_count),
             format!("OfflineTimeOut {}", time(Some(settings.offline_timeout))),
             format!("ConnectTimeOut {}", time(settings.connect_timeout)),
@@ -223,6 +224,7 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
             format!("RewriteLocation {}", switch(heads.rewrite_location)),
             format!("ForwardedHeaders {:?}", heads.forwarded),
         ];
+        lines.extend(entry.servers.iter().map(server));
         lines.push(match &heads.host {
             HostHeader::Client => "HostHeader client".into(),
             HostHeader::Server => "HostHeader server".into(),
@@ -266,6 +268,19 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     }
     let again = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
     has_the_same_entries(config, &again, |pattern| pattern.text.clone());
+}
+
+/// The line of a server. Only a list may name one several times.
+fn server(server: &Server) -> String {
+    let Server { address, weight, backup, max, name, disabled } = server;
+    if *server == Server::at(address.clone()) {
+        return format!("ServerList {address}");
+    }
+    let max = max.map_or_else(String::new, |max| format!(" max={max}"));
+    let name = name.as_ref().map_or_else(String::new, |name| format!(" name={name}"));
+    let switch = |word: &str, on: bool| if on { format!(" {word}") } else { String::new() };
+    let (backup, disabled) = (switch("backup", *backup), switch("disabled", *disabled));
+    format!("Server {address} weight={weight}{max}{name}{backup}{disabled}")
 }
 
 fn fault(fault: &Fault) -> String {

@@ -9,11 +9,17 @@ use super::super::testing::plain;
 use super::super::{HealthState, LastResort, Probed, Tried};
 use super::*;
 
+mod capacity;
+
 const POLICY: HealthPolicy = HealthPolicy::steady(2, 10_000);
+
+fn plan(primary: &[usize], backends: usize) -> Plan<'_> {
+    Plan { primary, backends, ..Plan::default() }
+}
 
 fn cluster(algorithm: Algorithm, list: &[usize]) -> Cluster {
     let backends = list.iter().max().map_or(0, |&most| most + 1);
-    Cluster::new(algorithm, list, backends, POLICY)
+    Cluster::new(algorithm, &plan(list, backends), POLICY)
 }
 
 fn take_offline(cluster: &Cluster, index: usize, now_ms: u64) {
@@ -44,7 +50,14 @@ fn letters(cluster: &Cluster, count: u32, tried: &Tried, now_ms: u64) -> String 
     (0..count)
         .map(|connection| {
             let source = connection.to_be_bytes();
-            match cluster.pick(&Ask { connection, source: &source, tried, repeatable: true, now_ms }) {
+            match cluster.pick(&Ask {
+                connection,
+                source: &source,
+                tried,
+                repeatable: true,
+                overflow: false,
+                now_ms,
+            }) {
                 Pick::Backend { index, trial: false } => char::from(b"abcdef"[index]),
                 Pick::Backend { index, trial: true } => char::from(b"ABCDEF"[index]),
                 _ => '-',
@@ -99,10 +112,10 @@ fn a_request_that_has_tried_all_is_told_so() {
 #[test]
 fn odd_lists_are_harmless() {
     for algorithm in Algorithm::ALL {
-        let empty = Cluster::new(algorithm, &[], 0, POLICY);
+        let empty = Cluster::new(algorithm, &plan(&[], 0), POLICY);
         assert!(empty.is_empty());
         assert_eq!(pick_at(&empty, 0), Pick::AllTried);
-        let unnamed = Cluster::new(algorithm, &[1, 7, usize::MAX], 3, POLICY);
+        let unnamed = Cluster::new(algorithm, &plan(&[1, 7, usize::MAX], 3), POLICY);
         assert_eq!(unnamed.len(), 3);
         let weights: Vec<u32> = (0..3).map(|index| unnamed.backend(index).weight()).collect();
         assert_eq!(weights, [0, 1, 0]);
@@ -185,7 +198,7 @@ fn the_last_untried_backend_is_tried_even_if_offline() {
 
 #[test]
 fn without_high_availability_nobody_goes_offline() {
-    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, HealthPolicy::OFF);
+    let cluster = Cluster::new(Algorithm::RoundRobin, &plan(&[0, 1], 2), HealthPolicy::OFF);
     for now_ms in 0..100 {
         assert_eq!(cluster.record_failure(0, false, now_ms), None);
     }
@@ -288,7 +301,7 @@ fn in_threads<T: Send>(threads: usize, work: impl Fn() -> T + Sync) -> Vec<T> {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Pick { connection: u32, source: Vec<u8>, tried: Vec<usize> },
+    Pick { connection: u32, source: Vec<u8>, tried: Vec<usize>, overflow: bool },
     Begin(usize),
     End,
     Success(usize),
@@ -306,11 +319,9 @@ fn any_step() -> impl Strategy<Value = Step> {
     let tried = prop::collection::vec(0..BACKENDS, 0..=BACKENDS);
     let source = prop::collection::vec(any::<u8>(), 0..17);
     prop_oneof![
-        4 => (any::<u32>(), source, tried).prop_map(|(connection, source, tried)| Step::Pick {
-            connection,
-            source,
-            tried
-        }),
+        4 => (any::<u32>(), source, tried, any::<bool>()).prop_map(
+            |(connection, source, tried, overflow)| Step::Pick { connection, source, tried, overflow }
+        ),
         1 => index.clone().prop_map(Step::Begin),
         1 => Just(Step::End),
         1 => index.clone().prop_map(Step::Success),
@@ -327,6 +338,8 @@ proptest! {
     fn never_a_tried_one_nor_outside_trials_an_offline_one(
         algorithm in prop::sample::select(&Algorithm::ALL[..]),
         list in prop::collection::vec(0..BACKENDS + 2, 0..20),
+        backup in prop::collection::vec(0..BACKENDS, 0..4),
+        limits in prop::collection::vec(0_u32..4, 0..=BACKENDS),
         attempts in 0_u32..4,
         offline_ms in prop_oneof![Just(0_u64), 1_u64..1000, Just(u64::MAX)],
         factor in 0_u32..4,
@@ -338,12 +351,24 @@ proptest! {
         let steady = HealthPolicy::steady(attempts, offline_ms);
         let policy = HealthPolicy { backoff, slow_start_ms, last_resort, ..steady };
         let mut unfit = [false; BACKENDS];
-        let cluster = Arc::new(Cluster::new(algorithm, &list, BACKENDS, policy));
+        let cluster = Arc::new(Cluster::new(
+            algorithm,
+            &Plan { primary: &list, backup: &backup, backends: BACKENDS, limits: &limits },
+            policy,
+        ));
+        let is_primary = |index: usize| list.contains(&index);
+        let is_member = |index: usize| is_primary(index) || backup.contains(&index);
         let mut guards = Vec::new();
         let mut now_ms = 0_u64;
         for step in steps {
             match step {
-                Step::Begin(index) => guards.push(cluster.begin(index)),
+                Step::Begin(index) => {
+                    let limit = limits.get(index).copied().filter(|&limit| limit > 0);
+                    let had_room = limit.is_none_or(|limit| cluster.backend(index).in_flight() < limit);
+                    let guard = cluster.begin(index);
+                    prop_assert_eq!(guard.is_some(), had_room);
+                    guards.extend(guard);
+                }
                 Step::End => drop(guards.pop()),
                 Step::Success(index) => {
                     cluster.record_success(index, now_ms);
@@ -365,20 +390,26 @@ proptest! {
                     prop_assert!(fit || !cluster.backend(index).is_online());
                 }
                 Step::Wait(ms) => now_ms = now_ms.saturating_add(ms),
-                Step::Pick { connection, source, tried: indices } => {
+                Step::Pick { connection, source, tried: indices, overflow } => {
                     let set = tried(&indices);
                     let online: Vec<bool> =
                         (0..BACKENDS).map(|index| cluster.backend(index).is_online()).collect();
-                    let all_tried =
-                        list.iter().all(|&index| index >= BACKENDS || set.contains(index));
-                    let ask = Ask { connection, source: &source, tried: &set, repeatable: true, now_ms };
+                    let all_tried = (0..BACKENDS).all(|index| !is_member(index) || set.contains(index));
+                    let might = |index: usize| is_member(index) && !set.contains(index) && online[index];
+                    let takes = |index: usize| might(index) && !cluster.backend(index).is_full();
+                    let ask =
+                        Ask { connection, source: &source, tried: &set, repeatable: true, overflow, now_ms };
                     match cluster.pick(&ask) {
                         Pick::Backend { index, trial } => {
-                            prop_assert!(list.contains(&index));
+                            prop_assert!(is_member(index));
                             prop_assert!(!indices.contains(&index));
-                            let well = (0..BACKENDS).any(
-                                |index| list.contains(&index) && !set.contains(index) && online[index]
-                            );
+                            prop_assert!(!cluster.backend(index).is_full());
+                            let well = (0..BACKENDS).any(takes);
+                            if !is_primary(index) && !trial {
+                                prop_assert!(!(0..BACKENDS).any(|it| is_primary(it) && takes(it)));
+                                let waits = (0..BACKENDS).any(|it| is_primary(it) && might(it));
+                                prop_assert!(overflow || !waits);
+                            }
                             let resort = last_resort == LastResort::Try && unfit[index] && !well;
                             prop_assert!(online[index] != trial || (resort && !trial));
                         }
@@ -386,11 +417,19 @@ proptest! {
                             prop_assert!(!all_tried);
                             let most = if last_resort == LastResort::Try { 250 } else { 5_000 };
                             prop_assert!((1..=most).contains(&retry_after_ms));
-                            prop_assert!(list.iter().all(
-                                |&index| index >= BACKENDS || set.contains(index) || !online[index]
-                            ));
+                            prop_assert!(!(0..BACKENDS).any(might));
                         }
-                        Pick::AllTried => prop_assert!(all_tried),
+                        Pick::Full => {
+                            prop_assert!((0..BACKENDS).any(might));
+                            prop_assert!(!(0..BACKENDS).any(|index| is_primary(index) && takes(index)));
+                            prop_assert!(!overflow || !(0..BACKENDS).any(takes));
+                        }
+                        Pick::AllTried => {
+                            // Or those that are left are offline, and busy with all that they take.
+                            let is_stuck = |index: usize| !online[index] && cluster.backend(index).is_full();
+                            prop_assert!(all_tried || (0..BACKENDS).any(is_stuck));
+                            prop_assert!(!(0..BACKENDS).any(might));
+                        }
                     }
                 }
             }
@@ -444,7 +483,7 @@ fn the_last_to_go_tells_since_when_none_is_online() {
 #[test]
 fn refusing_waits_for_a_trial_that_is_due() {
     let policy = HealthPolicy { last_resort: LastResort::Refuse, ..POLICY };
-    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+    let cluster = Cluster::new(Algorithm::RoundRobin, &plan(&[0, 1], 2), policy);
     take_offline(&cluster, 0, 0);
     assert!(!cluster.is_exhausted(0));
     take_offline(&cluster, 1, 2_000);
@@ -467,7 +506,7 @@ fn refusing_waits_for_a_trial_that_is_due() {
 fn what_fails_its_checks_serves_only_when_nobody_else_can() {
     for (last_resort, alone) in [(LastResort::Try, "bbb"), (LastResort::Refuse, "---")] {
         let policy = HealthPolicy { last_resort, ..POLICY };
-        let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1], 2, policy);
+        let cluster = Cluster::new(Algorithm::RoundRobin, &plan(&[0, 1], 2), policy);
         assert_eq!(cluster.record_fitness(1, false, 0), Some(Flip::BecameUnfit));
         assert_eq!(letters(&cluster, 3, &Tried::new(), 0), "aaa");
         take_offline(&cluster, 0, 0);
@@ -483,7 +522,7 @@ fn what_fails_its_checks_serves_only_when_nobody_else_can() {
 fn slow_start(algorithm: Algorithm, list: &[usize]) -> Cluster {
     let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
     let backends = list.iter().max().map_or(0, |&most| most + 1);
-    let cluster = Cluster::new(algorithm, list, backends, policy);
+    let cluster = Cluster::new(algorithm, &plan(list, backends), policy);
     take_offline(&cluster, 1, 900);
     assert_eq!(cluster.record_success(1, 1_000), Some(Flip::CameBack));
     cluster
@@ -537,10 +576,10 @@ fn nobody_is_spared_at_the_expense_of_an_answer() {
 #[test]
 fn where_all_start_slowly_they_share_as_ever() {
     let policy = HealthPolicy { slow_start_ms: 5_000, ..POLICY };
-    let cluster = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    let cluster = Cluster::new(Algorithm::RoundRobin, &plan(&[0, 1, 2], 3), policy);
     (0..3).for_each(|index| take_offline(&cluster, index, 0));
     (0..3).for_each(|index| assert_eq!(cluster.record_success(index, 10), Some(Flip::CameBack)));
     assert_eq!(letters(&cluster, 6, &Tried::new(), 10), "abcabc");
-    let fresh = Cluster::new(Algorithm::RoundRobin, &[0, 1, 2], 3, policy);
+    let fresh = Cluster::new(Algorithm::RoundRobin, &plan(&[0, 1, 2], 3), policy);
     assert_eq!(letters(&fresh, 6, &Tried::new(), 0), "abcabc", "no slow start at the start");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Key, KeyId, Kind};
 use crate::config::heads::Side;
+use crate::config::servers::REQUESTS_MAX;
 
 /// Every key, in the order of the documentation.
 pub const KEYS: &[Key] = &[
@@ -25,6 +26,15 @@ pub const KEYS: &[Key] = &[
         default: None,
         example: "127.0.0.1:8081",
         doc: "the servers behind an entry; one that is repeated gets that many shares",
+    },
+    Key {
+        id: KeyId::Server,
+        name: "Server",
+        alias: None,
+        kind: Kind::Server,
+        default: None,
+        example: "127.0.0.1:8082 weight=2",
+        doc: "one more server, with weight, limit, name, or as a backup",
     },
     Key {
         id: KeyId::LoadBalancer,
@@ -259,6 +269,33 @@ pub const KEYS: &[Key] = &[
         default: Some("60"),
         example: "60",
         doc: "how long such a request is remembered; 0 = not at all",
+    },
+    Key {
+        id: KeyId::MaxConnections,
+        name: "MaxConnections",
+        alias: None,
+        kind: Kind::Number { max: REQUESTS_MAX },
+        default: Some("0"),
+        example: "100",
+        doc: "most requests that each server works on at a time; 0 = any number",
+    },
+    Key {
+        id: KeyId::QueueSize,
+        name: "QueueSize",
+        alias: None,
+        kind: Kind::Number { max: REQUESTS_MAX },
+        default: Some("0"),
+        example: "200",
+        doc: "requests that may wait while all servers have as many as they take; 0 = none",
+    },
+    Key {
+        id: KeyId::QueueTimeOut,
+        name: "QueueTimeOut",
+        alias: None,
+        kind: Kind::Span { min: SHORTEST, max: WEEK },
+        default: Some("5"),
+        example: "5",
+        doc: "how long they wait",
     },
     Key {
         id: KeyId::StatisticsUrl,

@@ -185,7 +185,7 @@ impl Prober {
     }
 
     fn judge(&self, route: &Route, backend: usize, fitness: Fitness, why: &str, now: Now) {
-        let label = self.shared.endpoints[route.endpoints[backend]].label();
+        let label = &route.labels[backend];
         let check = &route.settings.health.check;
         let fit = fitness == Fitness::Fit;
         let flip = route.cluster.record_fitness(backend, fit, now.ms);

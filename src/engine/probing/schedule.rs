@@ -141,7 +141,8 @@ impl Schedule {
         let mut places: HashMap<(usize, Option<Check>), usize> = HashMap::new();
         let mut targets: Vec<Target> = Vec::new();
         for (number, route) in shared.routes.iter().enumerate() {
-            for (backend, &endpoint) in route.endpoints.iter().enumerate() {
+            let enabled = |&(backend, _): &(usize, _)| route.cluster.backend(backend).weight() > 0;
+            for (backend, &endpoint) in route.endpoints.iter().enumerate().filter(enabled) {
                 let settings = &route.settings;
                 let check = check_of(settings, |literal| host(literal, &shared.endpoints[endpoint]));
                 let probe_ms =
