@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Pick, Tried};
+use monkey_proxy_reverse::balancer::{Algorithm, Ask, Cluster, HealthPolicy, Pick, Plan, Tried};
 
 /// `ServerList a a a b c`
 const LIST: [usize; 5] = [0, 0, 0, 1, 2];
@@ -26,7 +26,8 @@ fn main() {
 
 /// The choices for 20 requests, and how many each server got.
 fn twenty(algorithm: Algorithm, offline: Option<usize>) -> (String, String) {
-    let cluster = Arc::new(Cluster::new(algorithm, &LIST, NAMES.len(), POLICY));
+    let plan = Plan { primary: &LIST, backends: NAMES.len(), ..Plan::default() };
+    let cluster = Arc::new(Cluster::new(algorithm, &plan, POLICY));
     if let Some(index) = offline {
         for _ in 0..POLICY.attempts {
             cluster.record_failure(index, false, 0);
@@ -39,12 +40,13 @@ fn twenty(algorithm: Algorithm, offline: Option<usize>) -> (String, String) {
     for n in 0..20_u8 {
         // Each request comes from a client of its own: 192.0.2.1 and up.
         let source = [192, 0, 2, n + 1];
-        let ask = Ask { connection: n.into(), source: &source, tried: &tried, repeatable: true, now_ms: 1 };
+        let (connection, tried) = (n.into(), &tried);
+        let ask = Ask { connection, source: &source, tried, repeatable: true, overflow: false, now_ms: 1 };
         if in_flight.len() == AT_A_TIME {
             in_flight.pop_front();
         }
         if let Pick::Backend { index, .. } = cluster.pick(&ask) {
-            in_flight.push_back(cluster.begin(index));
+            in_flight.extend(cluster.begin(index));
             choices.push(NAMES[index]);
             counts[index] += 1;
         }

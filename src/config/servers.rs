@@ -13,7 +13,7 @@ use super::suggest::closest;
 pub struct Server {
     /// Where it listens.
     pub address: ServerAddress,
-    /// Its shares of the requests, 1 to [`WEIGHT_MAX`]. One that stands several times in a
+    /// Its shares of the requests, 1 to 256. One that stands several times in a
     /// `ServerList` stands here as often.
     pub weight: u32,
     /// It gets requests only while no other server can take them.

@@ -9,6 +9,7 @@ use super::Now;
 use super::exchange::{Attempt, Order, Phase};
 use super::failure::Failure;
 use super::host::ClientKey;
+use super::network::Network;
 use super::poison::{Fingerprint, Poison};
 use super::retry::{self, Connection, Failed, Left, Next, Price, Repeating, Trouble};
 use super::serve::Asked;
@@ -246,7 +247,7 @@ impl Order {
     }
 }
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// An attempt has failed before its answer began: says whose fault it is, and what to do.
     pub(super) fn review(
         &mut self,

@@ -7,9 +7,10 @@ use super::Now;
 use super::exchange::Phase;
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::network::Network;
 use super::worker::Worker;
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Time has passed: acts on what is due and arms the timer for the next.
     pub(super) fn on_time(&mut self, now: Now) {
         let due: Vec<ClientKey> = self

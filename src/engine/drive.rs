@@ -6,6 +6,7 @@ use std::io::IoSlice;
 
 use super::Now;
 use super::host::{ClientKey, End, Host};
+use super::network::Network;
 use super::worker::Worker;
 
 /// Something that only the host can do.
@@ -73,7 +74,7 @@ impl Outgoing {
 /// No borrow is held while the host is called. A nested call, made by the host
 /// from inside such a call, returns at once; the outer one goes on with what
 /// was queued.
-pub fn drive(worker: &RefCell<Worker>, host: &dyn Host, now: Now) {
+pub fn drive<N: Network>(worker: &RefCell<Worker<N>>, host: &dyn Host, now: Now) {
     if !worker.borrow_mut().enter() {
         return;
     }

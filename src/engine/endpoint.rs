@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use mio::net::{TcpStream, UnixStream};
 use parking_lot::RwLock;
 
-use super::upstream::Socket;
+use super::sockets::Socket;
 use super::window::Learned;
 use crate::config::ServerAddress;
 

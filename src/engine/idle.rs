@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Now;
 use super::host::ClientKey;
+use super::network::Network;
 use super::shared::Route;
 use super::slots::Key;
 use super::upstream::{Silence, Upstream, Use};
@@ -21,7 +22,7 @@ pub(super) struct Lost {
     lesson: Option<u64>,
 }
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Puts an upstream whose exchange is over into the pool, or closes it
     /// when the limits of its route allow it no further request.
     pub(super) fn park(&mut self, key: Key<Upstream>, route: &Route, now: Now) {
@@ -117,7 +118,7 @@ impl Worker {
     }
 
     /// A pooled upstream broke before an answer came.
-    pub(super) fn lost_in_use(&mut self, upstream: &Upstream, now: Now) {
+    pub(super) fn lost_in_use(&mut self, upstream: &Upstream<N::Link>, now: Now) {
         if let Some(idle) = upstream.window.lost_for(now.ms) {
             let lost = self.lose(upstream, idle);
             self.learn(vec![lost], now);
@@ -125,7 +126,7 @@ impl Worker {
     }
 
     /// Counts an upstream that was closed while it was kept.
-    fn lose(&self, upstream: &Upstream, idle: Idleness) -> Lost {
+    fn lose(&self, upstream: &Upstream<N::Link>, idle: Idleness) -> Lost {
         self.shared.endpoints[upstream.endpoint].count_stale();
         let lesson = upstream.window.lesson(idle, upstream.limits);
         Lost { endpoint: upstream.endpoint, since_ms: idle.since_ms, lesson }

@@ -18,8 +18,9 @@
 //!    read or write; what was not finished is queued again and the poll woken.
 //! 6. A turn is bounded; then it is the host's turn.
 //!
-//! Read next: [`host`] (the border), [`exchange`] (the states of one request),
-//! `serve.rs` (what moves it on), `docs/LIFECYCLE.md` (all of it in charts).
+//! Read next: [`host`] (the border), [`network`] (what it needs of the system),
+//! [`exchange`] (the states of one request), `serve.rs` (what moves it on),
+//! `docs/LIFECYCLE.md` (all of it in charts).
 
 pub mod attempts;
 mod blame;
@@ -35,6 +36,7 @@ pub mod host;
 mod idle;
 pub mod intake;
 pub mod naming;
+pub mod network;
 mod outcome;
 pub mod poison;
 mod pool;
@@ -47,12 +49,13 @@ mod serve;
 pub mod setup;
 pub mod shared;
 pub mod slots;
+pub mod sockets;
 mod status_page;
 mod timer;
-mod token;
+pub mod token;
 mod tunnel;
 mod upload;
-mod upstream;
+pub mod upstream;
 mod window;
 pub mod worker;
 

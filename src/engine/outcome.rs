@@ -8,6 +8,7 @@ use super::Now;
 use super::exchange::{Attempt, Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::network::Network;
 use super::retry::Next;
 use super::shared::Route;
 use super::worker::Worker;
@@ -16,7 +17,7 @@ use crate::balancer::Flip;
 /// The status in the log for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// The attempt came to nothing: asks again, or tells the client.
     pub(super) fn fail(&mut self, key: ClientKey, failure: Failure, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };

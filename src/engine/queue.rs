@@ -3,11 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use mio::Waker;
 use parking_lot::Mutex;
 
 use super::Now;
 use super::exchange::Exchange;
+use super::network::{Network, Wake};
 use super::slots::Key;
 use super::worker::Worker;
 use crate::balancer::{Caller, InFlight, Waiting};
@@ -29,7 +29,7 @@ pub enum Queueing {
 pub struct Mailbox {
     /// `None` once the worker is gone.
     calls: Mutex<Option<Vec<Call>>>,
-    waker: Arc<Waker>,
+    waker: Arc<dyn Wake>,
 }
 
 /// It is this request's turn, with a place at a backend, or to ask again.
@@ -47,7 +47,7 @@ struct Waiter {
 
 impl Mailbox {
     /// An empty one, of the worker that `waker` wakes.
-    pub fn new(waker: Arc<Waker>) -> Self {
+    pub fn new(waker: Arc<dyn Wake>) -> Self {
         Mailbox { calls: Mutex::new(Some(Vec::new())), waker }
     }
 
@@ -77,7 +77,7 @@ impl Caller for Waiter {
     }
 }
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Puts a request at the end of its line, if there is room.
     pub(super) fn join_queue(&mut self, key: Key<Exchange>, now: Now) {
         let Some(order) = self.exchanges.get_mut(key).and_then(|exchange| exchange.order.as_mut()) else {

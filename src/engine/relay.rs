@@ -8,6 +8,7 @@ use super::drive::{Action, Outgoing};
 use super::exchange::{Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::network::Network;
 use super::serve::Asked;
 use super::tunnel::Ends;
 use super::worker::Worker;
@@ -21,7 +22,7 @@ use crate::http::trailers;
 /// Interim responses to one request; a backend that sends more is not coming to the point.
 const MAX_INTERIMS: u32 = 64;
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Reads once, and looks for the response's head in what has come so far.
     pub(super) fn read_head(&mut self, key: ClientKey, now: Now) -> Result<Asked, Failure> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Asked::Wait) };

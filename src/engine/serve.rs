@@ -13,14 +13,14 @@ use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
+use super::network::Network;
 use super::queue::Queueing;
-use super::token::Source;
 use super::upstream::Upstream;
 use super::window::{Limits, Window};
 use super::worker::Worker;
 use crate::balancer::InFlight;
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Does what can be done for an exchange without the host.
     pub(super) fn step(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         loop {
@@ -140,12 +140,12 @@ impl Worker {
             self.set_deadline(key, route.settings.send_timeout, now);
             return true;
         }
-        let opened = self.shared.endpoints[endpoint].connect().and_then(|socket| {
+        let opened = self.network.connect(&self.shared.endpoints[endpoint]).and_then(|link| {
             let to = (endpoint, &self.shared.endpoints[endpoint]);
             let (window, limits) = (Window::opened(now.ms), Limits::of(&route.settings));
-            let upstream = self.upstreams.insert(Upstream::new(socket, to, key, window, limits));
+            let upstream = self.upstreams.insert(Upstream::new(link, to, key, window, limits));
             let registered = match self.upstreams.get_mut(upstream) {
-                Some(up) => up.register(self.poll.registry(), Source::Upstream(upstream).into()),
+                Some(up) => self.network.watch(&mut up.link, upstream),
                 None => Ok(()),
             };
             registered.map(|()| upstream).inspect_err(|_| {

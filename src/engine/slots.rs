@@ -11,11 +11,12 @@ pub struct Key<T> {
     of: PhantomData<fn() -> T>,
 }
 
-/// The table.
+/// The table. Its keys are those of `Of`, which is `T` itself in nearly all of them.
 #[derive(Debug)]
-pub struct Slots<T> {
+pub struct Slots<T, Of = T> {
     entries: Vec<Entry<T>>,
     free: Vec<u32>,
+    of: PhantomData<fn() -> Of>,
 }
 
 #[derive(Debug)]
@@ -50,11 +51,13 @@ impl<T> Key<T> {
 impl<T> Slots<T> {
     /// An empty table.
     pub fn new() -> Self {
-        Slots { entries: Vec::new(), free: Vec::new() }
+        Self::default()
     }
+}
 
+impl<T, Of> Slots<T, Of> {
     /// Puts `value` into a free place.
-    pub fn insert(&mut self, value: T) -> Key<T> {
+    pub fn insert(&mut self, value: T) -> Key<Of> {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
             entry.value = Some(value);
@@ -66,19 +69,19 @@ impl<T> Slots<T> {
     }
 
     /// The entry of `key`, if it is still the same one.
-    pub fn get(&self, key: Key<T>) -> Option<&T> {
+    pub fn get(&self, key: Key<Of>) -> Option<&T> {
         let entry = self.entries.get(key.index())?;
         if entry.generation == key.generation { entry.value.as_ref() } else { None }
     }
 
     /// As [`Slots::get`].
-    pub fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, key: Key<Of>) -> Option<&mut T> {
         let entry = self.entries.get_mut(key.index())?;
         if entry.generation == key.generation { entry.value.as_mut() } else { None }
     }
 
     /// Takes the entry out; its key finds nothing from now on.
-    pub fn remove(&mut self, key: Key<T>) -> Option<T> {
+    pub fn remove(&mut self, key: Key<Of>) -> Option<T> {
         let entry = self.entries.get_mut(key.index())?;
         if entry.generation != key.generation {
             return None;
@@ -90,7 +93,7 @@ impl<T> Slots<T> {
     }
 
     /// All entries with their keys.
-    pub fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Key<Of>, &T)> {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {
             let index = u32::try_from(index).ok()?;
             let key = Key { index, generation: entry.generation, of: PhantomData };
@@ -109,9 +112,9 @@ impl<T> Slots<T> {
     }
 }
 
-impl<T> Default for Slots<T> {
+impl<T, Of> Default for Slots<T, Of> {
     fn default() -> Self {
-        Self::new()
+        Slots { entries: Vec::new(), free: Vec::new(), of: PhantomData }
     }
 }
 

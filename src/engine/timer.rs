@@ -1,37 +1,23 @@
-//! One timer descriptor for all deadlines of a worker.
+//! One alarm for all deadlines of a worker.
 //!
-//! Deadlines are coarse: the timer is armed for the earliest one that anybody
-//! asked for; later ones cost nothing until it fires and the worker looks
+//! Deadlines are coarse: the alarm is set for the earliest one that anybody
+//! asked for; later ones cost nothing until it goes off and the worker looks
 //! around for the next. So an ordinary exchange, over long before its
 //! deadline, costs no system call here.
 
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use super::network::Alarm;
 
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
-
-/// The descriptor and what it is set to.
+/// The alarm and what it is set to.
 #[derive(Debug)]
-pub struct Timer {
-    fd: OwnedFd,
+pub struct Timer<A> {
+    alarm: A,
     armed_for: Option<u64>,
 }
 
-impl Timer {
+impl<A: Alarm> Timer<A> {
     /// A timer that is not armed.
-    ///
-    /// # Errors
-    /// When the process has no descriptor left.
-    pub fn new() -> io::Result<Self> {
-        let fd = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
-        Ok(Timer { fd, armed_for: None })
-    }
-
-    /// For the poll.
-    pub fn raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
+    pub fn new(alarm: A) -> Self {
+        Timer { alarm, armed_for: None }
     }
 
     /// Makes sure that the timer fires at `at_ms` or before.
@@ -40,12 +26,7 @@ impl Timer {
             return;
         }
         let wait = at_ms.saturating_sub(now_ms).max(1);
-        let value = Timespec {
-            tv_sec: i64::try_from(wait / 1000).unwrap_or(i64::MAX),
-            tv_nsec: i64::try_from(wait % 1000).unwrap_or(0) * 1_000_000,
-        };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        if let Err(error) = timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &once) {
+        if let Err(error) = self.alarm.set(wait) {
             log::error!("the timer cannot be set: {error}");
             return;
         }

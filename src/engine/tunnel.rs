@@ -8,6 +8,7 @@ use super::Now;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Exchange, Phase};
 use super::host::{ClientKey, Fate};
+use super::network::Network;
 use super::worker::Worker;
 
 /// How long a tunnel may be silent once one side has ended.
@@ -26,7 +27,7 @@ pub struct Ends {
     pub backend_told: bool,
 }
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Moves bytes in whichever direction can take some.
     pub(super) fn tunnel(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         self.send_to_backend(key, now);

@@ -12,6 +12,7 @@ use super::Now;
 use super::drive::Action;
 use super::exchange::{Exchange, Order, Phase};
 use super::host::{ClientKey, Fate, Received};
+use super::network::Network;
 use super::worker::Worker;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, BadChunk, CHUNK_END, LAST_CHUNK};
@@ -161,7 +162,7 @@ impl Order {
     }
 }
 
-impl Worker {
+impl<N: Network> Worker<N> {
     /// Gets the beginning of the body; true when a backend may be asked.
     pub(super) fn gather(&mut self, key: ClientKey) -> Result<(), Option<Action>> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Err(None) };

@@ -1,28 +1,14 @@
 //! One connection to a backend. Knows no HTTP.
 
-use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::io;
 use std::sync::Arc;
-
-use mio::event::{Event, Source};
-use mio::net::{TcpStream, UnixStream};
-use mio::{Interest, Registry, Token};
-use rustix::net::{RecvFlags, recv};
 
 use super::endpoint::{Counted, Endpoint};
 use super::exchange::Exchange;
-
+use super::network::{Event, Link};
 use super::slots::Key;
+use super::sockets::Socket;
 use super::window::{Limits, Window};
-
-/// The socket of an upstream.
-#[derive(Debug)]
-pub enum Socket {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A Unix stream socket.
-    Unix(UnixStream),
-}
 
 /// What an upstream is there for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +35,9 @@ pub enum Silence {
 
 /// One connection to a backend.
 #[derive(Debug)]
-pub struct Upstream {
-    socket: Socket,
+pub struct Upstream<L = Socket> {
+    /// The connection itself.
+    pub(super) link: L,
     /// Reading may bring something.
     pub readable: bool,
     /// Writing may get rid of something.
@@ -69,18 +56,18 @@ pub struct Upstream {
     _counted: Counted,
 }
 
-impl Upstream {
-    /// Wraps a socket whose connect to `endpoint` has been started on behalf of
+impl<L: Link> Upstream<L> {
+    /// Wraps a connection whose connect to `endpoint` has been started on behalf of
     /// `exchange`; `window` and `limits` say for how long it may be kept.
-    pub fn new(
-        socket: Socket,
+    pub(super) fn new(
+        link: L,
         (index, endpoint): (usize, &Arc<Endpoint>),
         exchange: Key<Exchange>,
         window: Window,
         limits: Limits,
     ) -> Self {
         Upstream {
-            socket,
+            link,
             readable: false,
             writable: false,
             closed: false,
@@ -92,24 +79,12 @@ impl Upstream {
         }
     }
 
-    /// Watches the socket, for as long as it is open.
-    ///
-    /// # Errors
-    /// When the system refuses to watch one more socket.
-    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        match &mut self.socket {
-            Socket::Tcp(s) => s.register(registry, token, interest),
-            Socket::Unix(s) => s.register(registry, token, interest),
-        }
-    }
-
     /// Notes what the poll reported.
     pub fn note(&mut self, event: &Event) {
-        let over = event.is_read_closed() || event.is_write_closed() || event.is_error();
+        let over = event.read_closed || event.write_closed || event.error;
         self.closed |= over;
-        self.readable |= event.is_readable() || over;
-        self.writable |= event.is_writable() || over;
+        self.readable |= event.readable || over;
+        self.writable |= event.writable || over;
     }
 
     /// Whether the connect came to an end: `None` while it is under way.
@@ -117,34 +92,13 @@ impl Upstream {
     /// # Errors
     /// Why it failed.
     pub fn connected(&self) -> io::Result<Option<()>> {
-        let (error, peer) = match &self.socket {
-            Socket::Tcp(s) => (s.take_error()?, s.peer_addr().map(drop)),
-            Socket::Unix(s) => (s.take_error()?, s.peer_addr().map(drop)),
-        };
-        if let Some(error) = error {
-            return Err(error);
-        }
-        match peer {
-            Ok(()) => Ok(Some(())),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.link.connected()
     }
 
     /// Whether an idle connection may carry another request: it is open and no
     /// byte has come that nobody asked for. The poll may not have told yet.
     pub fn silence(&self) -> Silence {
-        let mut byte = [0u8; 1];
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let result = match &self.socket {
-            Socket::Tcp(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
-            Socket::Unix(s) => recv(s, &mut byte, flags).map(|(n, _)| n),
-        };
-        match result {
-            Err(rustix::io::Errno::AGAIN) => Silence::Kept,
-            Ok(0) | Err(_) => Silence::Closed,
-            Ok(_) => Silence::Broken,
-        }
+        self.link.silence()
     }
 
     /// Reads what is there. A short read means that nothing is left.
@@ -153,11 +107,7 @@ impl Upstream {
     /// As `read(2)`; "would block" is `Ok(None)`.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
-            let result = match &mut self.socket {
-                Socket::Tcp(s) => s.read(buffer),
-                Socket::Unix(s) => s.read(buffer),
-            };
-            match result {
+            match self.link.read(buffer) {
                 Ok(n) => {
                     // A pending close gives no further event: read on until it shows.
                     self.readable = n == buffer.len() || self.closed;
@@ -175,11 +125,7 @@ impl Upstream {
 
     /// Tells the backend that nothing more comes; it may go on sending.
     pub fn finish_sending(&self) {
-        let result = match &self.socket {
-            Socket::Tcp(s) => s.shutdown(Shutdown::Write),
-            Socket::Unix(s) => s.shutdown(Shutdown::Write),
-        };
-        if let Err(error) = result {
+        if let Err(error) = self.link.finish_sending() {
             log::debug!("a backend was gone already: {error}");
         }
     }
@@ -190,11 +136,7 @@ impl Upstream {
     /// As `write(2)`.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            let result = match &mut self.socket {
-                Socket::Tcp(s) => s.write(bytes),
-                Socket::Unix(s) => s.write(bytes),
-            };
-            match result {
+            match self.link.write(bytes) {
                 Ok(n) => {
                     self.writable = n == bytes.len();
                     return Ok(n);

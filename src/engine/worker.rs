@@ -9,9 +9,6 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Waker};
-
 use super::attempts::{Attempts, is_repeatable};
 use super::date::Date;
 use super::drive::{Action, Outgoing};
@@ -19,10 +16,12 @@ use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
 use super::idle::Lost;
 use super::naming::Naming;
+use super::network::{Event, Network, Wake};
 use super::pool::Pool;
 use super::queue::{Mailbox, Queueing};
 use super::shared::{MatchScratch, Route, Shared, Verdict};
 use super::slots::{Key, Slots};
+use super::sockets::Sockets;
 use super::timer::Timer;
 use super::token::Source;
 use super::upload::{CONTINUE, Upload};
@@ -40,8 +39,6 @@ pub(super) const WATCH_AFTER_MS: u64 = 500;
 /// Steps in one turn before the host gets its thread back; each moves at most
 /// one buffer of bytes.
 const TURN_STEPS: usize = 48;
-/// Events taken from the poll in one turn.
-const TURN_EVENTS: usize = 256;
 /// Recycled buffers that are kept.
 const SPARE_BUFFERS: usize = 32;
 /// A recycled buffer that has grown beyond this is given back to the system.
@@ -51,15 +48,15 @@ pub(super) const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The engine of one worker thread.
 #[derive(Debug)]
-pub struct Worker {
+pub struct Worker<N: Network = Sockets> {
     pub(super) shared: Arc<Shared>,
-    pub(super) poll: Poll,
-    events: Option<Events>,
-    waker: Arc<Waker>,
+    pub(super) network: N,
+    waker: Arc<dyn Wake>,
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) timer: Timer,
+    events: Option<N::Events>,
+    pub(super) timer: Timer<N::Alarm>,
     pub(super) exchanges: Slots<Exchange>,
-    pub(super) upstreams: Slots<Upstream>,
+    pub(super) upstreams: Slots<Upstream<N::Link>, Upstream>,
     pub(super) pool: Pool,
     /// Exchanges that can move on.
     runnable: VecDeque<Key<Exchange>>,
@@ -72,39 +69,13 @@ pub struct Worker {
     steps: usize,
 }
 
-impl Worker {
+impl Worker<Sockets> {
     /// The engine for the calling thread.
     ///
     /// # Errors
     /// When the process is out of descriptors.
     pub fn new(shared: Arc<Shared>) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), Source::Waker.into())?);
-        let timer = Timer::new()?;
-        poll.registry().register(&mut SourceFd(&timer.raw_fd()), Source::Timer.into(), Interest::READABLE)?;
-        // Whatever BufferSize says, a whole response head has room.
-        let settings = shared.routes.iter().map(|route| &route.settings);
-        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).max().unwrap_or(0);
-        // Two bytes more, for the end of a chunk behind what was read.
-        let buffer_size = largest + CHUNK_END.len();
-        Ok(Worker {
-            poll,
-            events: Some(Events::with_capacity(TURN_EVENTS)),
-            mailbox: Arc::new(Mailbox::new(Arc::clone(&waker))),
-            waker,
-            timer,
-            exchanges: Slots::new(),
-            upstreams: Slots::new(),
-            pool: Pool::new(shared.endpoints.len()),
-            runnable: VecDeque::new(),
-            scratch: vec![0; buffer_size].into_boxed_slice(),
-            spare: Vec::new(),
-            matching: shared.match_scratch(),
-            date: Date::default(),
-            driving: false,
-            steps: 0,
-            shared,
-        })
+        Worker::with_network(shared, Sockets::new()?)
     }
 
     /// Starts what runs beside the workers, and reads `clock` there. Call it once, in the process
@@ -116,7 +87,41 @@ impl Worker {
 
     /// The descriptor that the host watches for reading.
     pub fn poll_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
+        self.network.as_raw_fd()
+    }
+}
+
+impl<N: Network> Worker<N> {
+    /// The engine for the calling thread, in a world of its own.
+    ///
+    /// # Errors
+    /// When that has no alarm to give.
+    pub fn with_network(shared: Arc<Shared>, network: N) -> io::Result<Self> {
+        let timer = Timer::new(network.alarm()?);
+        let waker = network.waker();
+        // Whatever BufferSize says, a whole response head has room.
+        let settings = shared.routes.iter().map(|route| &route.settings);
+        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).max().unwrap_or(0);
+        // Two bytes more, for the end of a chunk behind what was read.
+        let buffer_size = largest + CHUNK_END.len();
+        Ok(Worker {
+            events: Some(network.events()),
+            network,
+            mailbox: Arc::new(Mailbox::new(Arc::clone(&waker))),
+            waker,
+            timer,
+            exchanges: Slots::new(),
+            upstreams: Slots::default(),
+            pool: Pool::new(shared.endpoints.len()),
+            runnable: VecDeque::new(),
+            scratch: vec![0; buffer_size].into_boxed_slice(),
+            spare: Vec::new(),
+            matching: shared.match_scratch(),
+            date: Date::default(),
+            driving: false,
+            steps: 0,
+            shared,
+        })
     }
 
     /// Decides about a decoded path.
@@ -298,7 +303,7 @@ impl Worker {
     /// Drops every exchange and every connection.
     pub fn clear(&mut self) {
         self.exchanges = Slots::new();
-        self.upstreams = Slots::new();
+        self.upstreams = Slots::default();
         self.pool = Pool::new(self.shared.endpoints.len());
         self.close_mailbox();
         self.runnable.clear();
@@ -307,21 +312,21 @@ impl Worker {
     /// Takes what the poll has to tell. Drive the worker afterwards.
     pub fn turn(&mut self, now: Now) {
         let Some(mut events) = self.events.take() else { return };
-        match self.poll.poll(&mut events, Some(Duration::ZERO)) {
+        match self.network.poll(&mut events) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => log::error!("the worker's poll failed: {error}"),
         }
         let mut lost = Vec::new();
-        for event in &events {
-            match Source::from(event.token()) {
+        for event in N::told(&events) {
+            match event.source {
                 Source::Waker => self.take_calls(),
                 Source::Timer => {
                     self.timer.fired();
                     self.on_time(now);
                 }
-                Source::Upstream(key) => lost.extend(self.on_upstream(key, event, now)),
-                Source::Client(key) => self.on_client(key, event, now),
+                Source::Upstream(key) => lost.extend(self.on_upstream(key, &event, now)),
+                Source::Client(key) => self.on_client(key, &event, now),
             }
         }
         self.learn(lost, now);
@@ -508,15 +513,8 @@ impl Worker {
     /// socket is, and then no edge would come by itself.
     pub(super) fn watch_client(&mut self, key: ClientKey) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
-        let (token, interest) = (Source::Client(key).into(), Interest::READABLE | Interest::WRITABLE);
-        let mut socket = SourceFd(&exchange.client.fd);
-        let registry = self.poll.registry();
-        let result = if exchange.client.watched {
-            registry.reregister(&mut socket, token, interest)
-        } else {
-            registry.register(&mut socket, token, interest)
-        };
-        match result {
+        let client = &exchange.client;
+        match self.network.watch_client(client.fd, key, client.watched) {
             Ok(()) => exchange.client.watched = true,
             Err(error) => log::error!("a client cannot be watched: {error}"),
         }
@@ -535,7 +533,7 @@ impl Worker {
 
     fn unwatch_client(&self, exchange: &Exchange) {
         if exchange.client.watched
-            && let Err(error) = self.poll.registry().deregister(&mut SourceFd(&exchange.client.fd))
+            && let Err(error) = self.network.unwatch_client(exchange.client.fd)
         {
             log::debug!("a client was not watched: {error}");
         }
@@ -577,7 +575,7 @@ impl Worker {
         self.queue(key);
     }
 
-    fn on_upstream(&mut self, key: Key<Upstream>, event: &mio::event::Event, now: Now) -> Option<Lost> {
+    fn on_upstream(&mut self, key: Key<Upstream>, event: &Event, now: Now) -> Option<Lost> {
         let upstream = self.upstreams.get_mut(key)?;
         upstream.note(event);
         match upstream.used_by {
@@ -590,29 +588,29 @@ impl Worker {
         }
     }
 
-    fn on_client(&mut self, key: ClientKey, event: &mio::event::Event, now: Now) {
+    fn on_client(&mut self, key: ClientKey, event: &Event, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         // Once it was told of the end, its own end makes a hang-up; what it has
         // sent before that is still to be read.
-        let broken = event.is_error() || (event.is_write_closed() && !exchange.was_told_end());
+        let broken = event.error || (event.write_closed && !exchange.was_told_end());
         if broken {
             self.client_left(key);
         } else {
             let reads = exchange.reads_client();
-            exchange.client.ready |= event.is_writable();
-            exchange.client.readable |= event.is_readable() || event.is_read_closed();
-            if event.is_writable() || reads {
+            exchange.client.ready |= event.writable;
+            exchange.client.readable |= event.readable || event.read_closed;
+            if event.writable || reads {
                 self.queue(key);
             }
             // Who reads the client comes upon its end by itself.
-            if event.is_read_closed() && !reads {
+            if event.read_closed && !reads {
                 self.client_half_closed(key, now);
             }
         }
     }
 }
 
-impl Drop for Worker {
+impl<N: Network> Drop for Worker<N> {
     fn drop(&mut self) {
         self.close_mailbox();
     }

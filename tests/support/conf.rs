@@ -36,8 +36,13 @@ impl Conf {
     }
 
     /// An entry with a `ServerList` as text.
-    pub fn route_to(mut self, pattern: &str, server_list: &str) -> Conf {
-        self.entries.push(vec![format!("Match {pattern}"), format!("ServerList {server_list}")]);
+    pub fn route_to(self, pattern: &str, server_list: &str) -> Conf {
+        self.entry(pattern, &format!("ServerList {server_list}"))
+    }
+
+    /// An entry with this line.
+    pub fn entry(mut self, pattern: &str, line: &str) -> Conf {
+        self.entries.push(vec![format!("Match {pattern}"), line.into()]);
         self
     }
 

@@ -35,18 +35,6 @@ fn bad_values_for_the_pool_are_refused() {
     }
 }
 
-fn described(entry: &ProxyEntry) -> Vec<(String, u32, bool, Option<u32>, Option<&str>, bool)> {
-    let row = |server: &Server| {
-        let Server { address, weight, backup, max, disabled, .. } = server.clone();
-        (address.to_string(), weight, backup, max, disabled)
-    };
-    let all = entry.servers.iter().map(|server| {
-        let (address, weight, backup, max, disabled) = row(server);
-        (address, weight, backup, max, server.name.as_deref(), disabled)
-    });
-    all.collect()
-}
-
 #[test]
 fn servers_are_described_line_by_line() {
     let config = good(
@@ -54,19 +42,17 @@ fn servers_are_described_line_by_line() {
          Server b:2 weight=3 MAX=0 Name=b-1.x_\n Server unix:/c backup\n Server [::1]:4 disabled max=65535\n \
          ServerList a:1\n",
     );
-    let plain = |address: &str| (address.to_owned(), 1, false, None, None, false);
-    assert_eq!(
-        described(&config.entries[0]),
-        [
-            plain("l:1"),
-            plain("l:1"),
-            plain("a:1"),
-            ("b:2".to_owned(), 3, false, Some(0), Some("b-1.x_"), false),
-            ("unix:/c".to_owned(), 1, true, None, None, false),
-            ("[::1]:4".to_owned(), 1, false, Some(65_535), None, true),
-            plain("a:1"),
-        ]
-    );
+    let at = |text: &str| Server::at(super::super::address::parse(text).unwrap());
+    let expected = [
+        at("l:1"),
+        at("l:1"),
+        at("a:1"),
+        Server { weight: 3, max: Some(0), name: Some("b-1.x_".to_owned()), ..at("b:2") },
+        Server { backup: true, ..at("unix:/c") },
+        Server { disabled: true, max: Some(65_535), ..at("[::1]:4") },
+        at("a:1"),
+    ];
+    assert_eq!(config.entries[0].servers, expected);
 }
 
 #[test]

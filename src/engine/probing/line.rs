@@ -7,7 +7,7 @@ use mio::{Interest, Registry, Token};
 use super::answer::{Answer, Judged};
 use super::schedule::Question;
 use crate::engine::endpoint::Endpoint;
-use crate::engine::upstream::Socket;
+use crate::engine::sockets::Socket;
 
 /// Read at a time.
 const PIECE: usize = 4096;
