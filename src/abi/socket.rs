@@ -29,6 +29,24 @@ pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
+/// How many bytes more the socket of an unencrypted client takes for certain.
+pub fn room(fd: c_int) -> usize {
+    /// What the kernel needs beside the bytes themselves, for each of some packets.
+    const OVERHEAD: u32 = 4096;
+    let mut memory = [0_u32; 16];
+    let mut length = libc::socklen_t::try_from(size_of_val(&memory)).unwrap_or(0);
+    // SAFETY: the kernel fills at most `length` bytes of the array.
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_MEMINFO, memory.as_mut_ptr().cast(), &raw mut length)
+    };
+    if result != 0 {
+        return 0;
+    }
+    // SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of linux/sock_diag.h.
+    let (capacity, queued) = (memory[3], memory[5]);
+    capacity.saturating_sub(queued).saturating_sub(OVERHEAD) as usize
+}
+
 /// Reads from an unencrypted client without blocking.
 pub fn receive(fd: c_int, buffer: &mut [u8]) -> Received {
     // SAFETY: the buffer is valid for the call; a closed descriptor is an error.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 
 use super::Now;
-use super::host::{ClientKey, End, Host};
+use super::host::{ClientKey, End, Host, Sent};
 use super::network::Network;
 use super::worker::Worker;
 
@@ -45,7 +45,10 @@ pub enum Action {
 impl Action {
     /// Offers this text to the client.
     pub fn send(client: ClientKey, first: Vec<u8>) -> Self {
-        Action::Send { client, bytes: Outgoing { first, from: 0, buffer: Box::default(), body: 0 } }
+        Action::Send {
+            client,
+            bytes: Outgoing { first, from: 0, buffer: Box::default(), body: 0, more: false },
+        }
     }
 }
 
@@ -60,6 +63,8 @@ pub struct Outgoing {
     pub buffer: Box<[u8]>,
     /// How many bytes of it to send.
     pub body: usize,
+    /// More follows at once: how much would the client take of it?
+    pub more: bool,
 }
 
 impl Outgoing {
@@ -90,7 +95,9 @@ pub fn drive<N: Network>(worker: &RefCell<Worker<N>>, host: &dyn Host, now: Now)
                     (false, false) => &slices[..],
                 };
                 let sent = host.send(client, used);
-                worker.borrow_mut().sent(client, bytes, sent, now);
+                let is_whole = matches!(sent, Sent::Bytes(n) if n >= bytes.total());
+                let room = if bytes.more && is_whole { host.room(client) } else { 0 };
+                worker.borrow_mut().sent(client, bytes, sent, room, now);
             }
             Some(Action::Receive { client, mut buffer, limit }) => {
                 let received = host.receive(client, &mut buffer[..limit]);

@@ -41,6 +41,8 @@ pub struct Exchange {
     pub deadline_ms: Option<u64>,
     /// When to begin watching for a client that leaves politely.
     pub watch_at_ms: u64,
+    /// Bytes that the client takes for certain, as far as is known.
+    pub room: usize,
     /// The status of the answer, once known.
     pub status: u16,
     /// Body bytes that the client has taken.
@@ -202,6 +204,7 @@ impl Exchange {
             queued: false,
             deadline_ms: None,
             watch_at_ms,
+            room: 0,
             status: 0,
             body_bytes: 0,
             head_bytes: 0,

@@ -19,6 +19,10 @@ pub trait Host {
     /// Offers `bytes` to the client without blocking.
     fn send(&self, client: ClientKey, bytes: &[IoSlice<'_>]) -> Sent;
 
+    /// How many bytes more the client's connection takes for certain, without a part of them
+    /// being left; 0 where nobody knows.
+    fn room(&self, client: ClientKey) -> usize;
+
     /// Takes what the client has sent behind the request, without blocking.
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received;
 

@@ -11,7 +11,7 @@ use super::host::{ClientKey, Fate};
 use super::network::Network;
 use super::serve::Asked;
 use super::tunnel::Ends;
-use super::worker::Worker;
+use super::worker::{READ_MAX, Worker};
 use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
@@ -19,6 +19,8 @@ use crate::http::forward::{self, Answering};
 use crate::http::response::{self, BadResponse, KeepAlive, Parsed, SWITCHING_PROTOCOLS};
 use crate::http::trailers;
 
+/// What a chunk takes beside its content, at most.
+const CHUNK_FRAME: usize = 32;
 /// Interim responses to one request; a backend that sends more is not coming to the point.
 const MAX_INTERIMS: u32 = 64;
 
@@ -98,7 +100,7 @@ impl<N: Network> Worker<N> {
                     }
                     // Early hints are worth nothing later.
                     exchange.head_bytes += text.len();
-                    return Ok(Some(Asked::Head(self.send(key, text, 0, &[]))));
+                    return Ok(Some(Asked::Head(self.send(key, text, 0, &[], false))));
                 }
                 Parsed::Complete { length, .. } if length > longest => {
                     return Err(BadResponse::TooLarge.into());
@@ -198,8 +200,10 @@ impl<N: Network> Worker<N> {
         let fate = answer.fate;
         exchange.status = answer.status;
         let (backend, trial) = (attempt.backend, attempt.trial);
+        let mut more = false;
         if let Some(upstream) = self.upstreams.get_mut(attempt.upstream) {
             upstream.window.announce(answer.announced);
+            more = upstream.readable && !relayed.done;
         }
         let mut request = Vec::new();
         if attempt.written == order.request.len() {
@@ -225,7 +229,7 @@ impl<N: Network> Worker<N> {
             self.set_deadline(key, route.settings.read_timeout, now);
         }
         let tail = trailers::without(&relayed.tail, |name| route.rules.response.names(name));
-        Ok(Some(self.send(key, text, sent, &tail)))
+        Ok(Some(self.send(key, text, sent, &tail, more)))
     }
 
     /// The backend has switched protocols: from here on, bytes are just bytes.
@@ -259,14 +263,14 @@ impl<N: Network> Worker<N> {
         self.set_deadline(key, route.settings.tunnel_timeout, now);
         let body = filled - length;
         self.scratch.copy_within(length..filled, 0);
-        Some(self.send(key, text, body, &[]))
+        Some(self.send(key, text, body, &[], false))
     }
 
-    /// Sends `first`, then `body` bytes of the read buffer, then `tail`.
-    fn send(&mut self, key: ClientKey, mut first: Vec<u8>, body: usize, tail: &[u8]) -> Action {
+    /// Sends `first`, then `body` bytes of the read buffer, then `tail`. `more` is there already.
+    fn send(&mut self, key: ClientKey, mut first: Vec<u8>, body: usize, tail: &[u8], more: bool) -> Action {
         if tail.is_empty() {
             let buffer = std::mem::take(&mut self.scratch);
-            return Action::Send { client: key, bytes: Outgoing { first, from: 0, buffer, body } };
+            return Action::Send { client: key, bytes: Outgoing { first, from: 0, buffer, body, more } };
         }
         // Rare enough for a copy.
         first.extend_from_slice(&self.scratch[..body]);
@@ -283,6 +287,7 @@ impl<N: Network> Worker<N> {
             order: Some(order),
             client,
             pending,
+            room,
             ..
         } = exchange
         else {
@@ -293,7 +298,9 @@ impl<N: Network> Worker<N> {
         if !upstream.readable {
             return None;
         }
-        let limit = order.route.settings.buffer_size.min(self.scratch.len() - CHUNK_END.len());
+        // What the client has room for is not left here, however much it is.
+        let takes = room.saturating_sub(CHUNK_FRAME).min(READ_MAX);
+        let limit = order.route.settings.buffer_size.max(takes).min(self.scratch.len() - CHUNK_END.len());
         let n = match upstream.read(&mut self.scratch[..limit]) {
             Ok(None) => return None,
             Ok(Some(0)) if body.ends_at_close() => {
@@ -310,6 +317,7 @@ impl<N: Network> Worker<N> {
             }
             Ok(Some(n)) => n,
         };
+        let more = upstream.readable;
         let relayed = match body.relay(&mut self.scratch[..n]) {
             Ok(relayed) => relayed,
             Err(error) => {
@@ -335,7 +343,7 @@ impl<N: Network> Worker<N> {
             first = self.take_buffer();
             sent = wrap(&mut first, &mut self.scratch, relayed.keep);
         }
-        Some(self.send(key, first, sent, &tail))
+        Some(self.send(key, first, sent, &tail, more && !relayed.done))
     }
 
     /// The response is complete: the upstream goes to the pool or is closed.

@@ -35,7 +35,7 @@ impl<N: Network> Worker<N> {
                 }
                 let first = std::mem::take(&mut exchange.pending);
                 let from = std::mem::take(&mut exchange.pending_from);
-                let bytes = Outgoing { first, from, buffer: Box::default(), body: 0 };
+                let bytes = Outgoing { first, from, buffer: Box::default(), body: 0, more: false };
                 return Some(Action::Send { client: key, bytes });
             }
             let go_on = match &exchange.phase {

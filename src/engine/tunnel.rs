@@ -60,7 +60,7 @@ impl<N: Network> Worker<N> {
                     order.route.counters[attempt.backend].bytes(0, n as u64);
                     self.set_deadline(key, timeout, now);
                     let buffer = std::mem::take(&mut self.scratch);
-                    let bytes = Outgoing { first: Vec::new(), from: 0, buffer, body: n };
+                    let bytes = Outgoing { first: Vec::new(), from: 0, buffer, body: n, more: false };
                     return Some(Action::Send { client: key, bytes });
                 }
                 Ok(None) => {}

@@ -36,6 +36,8 @@ use crate::http::request::{self, Refusal};
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
+/// Most that is read at once for a client that takes it all.
+pub(super) const READ_MAX: usize = 128 * 1024;
 /// Steps in one turn before the host gets its thread back; each moves at most
 /// one buffer of bytes.
 const TURN_STEPS: usize = 48;
@@ -101,7 +103,7 @@ impl<N: Network> Worker<N> {
         let waker = network.waker();
         // Whatever BufferSize says, a whole response head has room.
         let settings = shared.routes.iter().map(|route| &route.settings);
-        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).max().unwrap_or(0);
+        let largest = settings.map(|s| s.buffer_size.max(s.max_response_header)).fold(READ_MAX, usize::max);
         // Two bytes more, for the end of a chunk behind what was read.
         let buffer_size = largest + CHUNK_END.len();
         Ok(Worker {
@@ -366,12 +368,14 @@ impl<N: Network> Worker<N> {
     }
 
     /// Takes note of what the client took of `bytes`.
-    pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, now: Now) {
+    /// `room` is what it takes for certain beyond that.
+    pub(super) fn sent(&mut self, client: ClientKey, bytes: Outgoing, sent: Sent, room: usize, now: Now) {
         let total = bytes.total();
-        let Outgoing { first, from, buffer, body } = bytes;
+        let Outgoing { first, from, buffer, body, .. } = bytes;
         let was_pending = buffer.is_empty();
         let mut spare = Some(first);
         if let Some(exchange) = self.exchanges.get_mut(client) {
+            exchange.room = room;
             match sent {
                 Sent::Bytes(n) if n >= total => {
                     exchange.count_sent(total);

@@ -95,6 +95,13 @@ impl Host for LegacyHost {
         socket::outcome(result)
     }
 
+    fn room(&self, client: ClientKey) -> usize {
+        match self.clients.borrow().serving(client) {
+            Some((fd, _)) if self.plain => socket::room(fd),
+            _ => 0,
+        }
+    }
+
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received {
         let Some((fd, _)) = self.clients.borrow().serving(client) else { return Received::Gone };
         if self.plain {

@@ -319,6 +319,10 @@ impl Host for ModernHost {
         socket::outcome(result)
     }
 
+    fn room(&self, client: ClientKey) -> usize {
+        self.serving(client).filter(|serving| serving.plain).map_or(0, |serving| socket::room(serving.fd))
+    }
+
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received {
         let Some(serving) = self.serving(client) else { return Received::Gone };
         if serving.plain {
