@@ -133,6 +133,11 @@ pub enum Kind {
         /// Largest value allowed; the smallest is 0.
         max: u32,
     },
+    /// `auto` or a whole number.
+    PoolSize {
+        /// Largest value allowed.
+        max: u32,
+    },
     /// Seconds, or a number with `ms`, `s`, `m` or `h`.
     Time {
         /// Longest value allowed; the shortest is 0.

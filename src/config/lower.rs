@@ -235,7 +235,7 @@ impl Draft {
             KeyId::ReadTimeOut => store(&mut settings.read_timeout, kind.time_limit(text)),
             KeyId::ClientTimeOut => store(&mut settings.client_timeout, kind.time_limit(text)),
             KeyId::KeepAlive => store(&mut settings.keep_alive, kind.switch(text)),
-            KeyId::PoolSize => store(&mut settings.pool_size, kind.number(text).map(|size| size as usize)),
+            KeyId::PoolSize => store(&mut settings.pool_size, kind.pool_size(text)),
             KeyId::PoolIdleTimeOut => store(&mut settings.pool_idle_timeout, kind.time_limit(text)),
             KeyId::PoolMaxRequests => {
                 store(&mut settings.pool_max_requests, kind.number(text).map(|n| (n > 0).then_some(n)))

@@ -25,7 +25,9 @@ pub use address::AddressError;
 pub use error::{ConfigError, ConfigErrors, ErrorKind};
 pub use heads::{ForwardedHeaders, Header, HeaderError, Heads, HostHeader, Piece, Side, Via};
 pub use health::{Fault, Health, HealthCheck, WhenAllOffline};
-pub use model::{Config, LoadBalancer, Pattern, ProxyEntry, ServerAddress, Settings, UpgradePolicy};
+pub use model::{
+    Config, LoadBalancer, Pattern, PoolSize, ProxyEntry, ServerAddress, Settings, UpgradePolicy,
+};
 pub use retries::{Retries, RetryCause, RetryOn};
 pub use servers::{Capacity, OptionError, Server};
 

@@ -153,8 +153,8 @@ pub struct Settings {
     pub retries: Retries,
     /// Whether connections to servers are kept for further requests.
     pub keep_alive: bool,
-    /// Idle connections kept for each server by each worker; 0 keeps none.
-    pub pool_size: usize,
+    /// Idle connections kept for each server by each worker.
+    pub pool_size: PoolSize,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Option<Duration>,
     /// Requests that one connection carries; `None` for any number.
@@ -180,6 +180,24 @@ pub struct Settings {
     pub health: Health,
     /// How much servers take at a time.
     pub capacity: Capacity,
+}
+
+/// How many idle connections to a server are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PoolSize {
+    /// As many as are needed.
+    Auto,
+    /// So many at most; 0 for none.
+    Most(usize),
+}
+
+impl fmt::Display for PoolSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PoolSize::Auto => f.pad("auto"),
+            PoolSize::Most(most) => most.fmt(f),
+        }
+    }
 }
 
 /// Which protocols a client's connection may change to with `Upgrade`.
@@ -248,7 +266,7 @@ impl Default for Settings {
             client_timeout: Some(minute),
             retries: Retries::default(),
             keep_alive: true,
-            pool_size: 32,
+            pool_size: PoolSize::Auto,
             pool_idle_timeout: Some(Duration::from_secs(4)),
             pool_max_requests: Some(1000),
             pool_max_age: Some(Duration::from_secs(3600)),

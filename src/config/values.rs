@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::keys::Kind;
+use super::model::PoolSize;
 
 impl Kind {
     /// What a value of this form looks like, for a message.
@@ -17,6 +18,7 @@ impl Kind {
             }
             Kind::Switch => "on or off".to_owned(),
             Kind::Number { max } => format!("a whole number from 0 to {max}"),
+            Kind::PoolSize { max } => format!("auto, or a whole number from 0 to {max}"),
             Kind::Amount { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Span { min, max } => {
                 format!(
@@ -69,6 +71,14 @@ impl Kind {
             _ => return None,
         };
         u32::try_from(digits(text)?).ok().filter(|number| (min..=max).contains(number))
+    }
+
+    pub(super) fn pool_size(self, text: &str) -> Option<PoolSize> {
+        match self {
+            Kind::PoolSize { .. } if text.eq_ignore_ascii_case("auto") => Some(PoolSize::Auto),
+            Kind::PoolSize { max } => Kind::Number { max }.number(text).map(|n| PoolSize::Most(n as usize)),
+            _ => None,
+        }
     }
 
     pub(super) fn time(self, text: &str) -> Option<Duration> {

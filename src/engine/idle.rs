@@ -11,6 +11,7 @@ use super::slots::Key;
 use super::upstream::{Silence, Upstream, Use};
 use super::window::{Idleness, Limits};
 use super::worker::Worker;
+use crate::config::PoolSize;
 
 /// An upstream that its backend has closed while it was kept.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +32,11 @@ impl<N: Network> Worker<N> {
         upstream.limits = Limits::of(&route.settings);
         let endpoint = upstream.endpoint;
         let until = self.idle_until(key, now);
-        if route.settings.pool_size == 0 || until.is_some_and(|until| until <= now.ms) {
+        if route.settings.pool_size == PoolSize::Most(0) || until.is_some_and(|until| until <= now.ms) {
             self.upstreams.remove(key);
             return;
         }
-        if let Some(oldest) = self.pool.put(endpoint, key, route.settings.pool_size) {
+        if let Some(oldest) = self.pool.put(endpoint, key, route.settings.pool_size, now.ms) {
             self.upstreams.remove(oldest);
         }
         if let Some(until) = until {
@@ -74,7 +75,7 @@ impl<N: Network> Worker<N> {
         let learned = self.shared.endpoints[endpoint].learned.limit_ms(now.ms);
         let limits = Limits::of(&route.settings);
         loop {
-            let key = self.pool.take(endpoint)?;
+            let key = self.pool.take(endpoint, now.ms)?;
             if self.idle_until(key, now).is_some_and(|until| until <= now.ms) {
                 // The timer is late.
                 self.upstreams.remove(key);
@@ -88,7 +89,7 @@ impl<N: Network> Worker<N> {
             let too_old = up.window.until_ms(since_ms, limits, learned).is_some_and(|until| until <= now.ms);
             if too_risky || too_old {
                 // Good for others. Those below have waited longer still.
-                self.pool.put(endpoint, key, usize::MAX);
+                self.pool.put_back(endpoint, key);
                 return None;
             }
             let silence = up.silence();
@@ -175,7 +176,7 @@ impl<N: Network> Worker<N> {
         let old: Vec<Key<Upstream>> = self.pool.iter().filter(is_old).collect();
         for key in old {
             if let Some(upstream) = self.upstreams.remove(key) {
-                self.pool.remove(upstream.endpoint, key);
+                self.pool.expire(upstream.endpoint, key);
             }
         }
     }

@@ -364,10 +364,10 @@ pub const KEYS: &[Key] = &[
         id: KeyId::PoolSize,
         name: "PoolSize",
         alias: None,
-        kind: Kind::Number { max: 65_535 },
-        default: Some("32"),
+        kind: Kind::PoolSize { max: 65_535 },
+        default: Some("auto"),
         example: "32",
-        doc: "idle connections kept for each server by each worker thread; 0 = none",
+        doc: "idle connections kept for each server by each worker thread; auto = as many as are needed, 0 = none",
     },
     Key {
         id: KeyId::PoolIdleTimeOut,

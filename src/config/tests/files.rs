@@ -52,7 +52,7 @@ fn includes_that_fail() {
             "p.conf:2:11: included file 'none' cannot be read (No such file or directory (os error 2)); check that it exists, relative to this file's folder, and that the server's user may read it",
             "p.conf:4:2: @INCLUDE names no file; write '@INCLUDE file', relative to this file's folder",
             "bad:1:2: key 'PoolSize' stands already at p.conf:3; keep one of the two lines",
-            "bad:1:11: 'x' is no value for PoolSize; write a whole number from 0 to 65535",
+            "bad:1:11: 'x' is no value for PoolSize; write auto, or a whole number from 0 to 65535",
             "bad:2:2: key 'PoolSize' stands already at p.conf:3; keep one of the two lines",
             "bad:3:10: 'p.conf' is being read already, it includes itself; remove this @INCLUDE",
             "p.conf:6:2: unknown directive '@USE'; the only one is '@INCLUDE file'",

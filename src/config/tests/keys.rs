@@ -25,7 +25,7 @@ fn every_key_is_understood() {
             client_timeout: None,
             retries: Retries { count: 0, ..Retries::default() },
             keep_alive: false,
-            pool_size: 7,
+            pool_size: PoolSize::Most(7),
             pool_idle_timeout: None,
             buffer_size: 1 << 20,
             max_response_header: 64 << 10,

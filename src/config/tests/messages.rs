@@ -121,7 +121,7 @@ fn comments_behind_values() {
     assert_eq!(
         messages_for(" PoolSize 3 # three"),
         [
-            "p.conf:4:11: '3 # three' is no value for PoolSize; write a whole number from 0 to 65535",
+            "p.conf:4:11: '3 # three' is no value for PoolSize; write auto, or a whole number from 0 to 65535",
             "p.conf:4:13: '#' inside a value does not begin a comment; put the comment on a line of its own",
         ]
     );
@@ -144,7 +144,7 @@ fn variables() {
 #[test]
 fn bad_values() {
     for (line, message) in [
-        ("PoolSize -1", "'-1' is no value for PoolSize; write a whole number from 0 to 65535"),
+        ("PoolSize -1", "'-1' is no value for PoolSize; write auto, or a whole number from 0 to 65535"),
         ("RetryCount 101", "'101' is no value for RetryCount; write a whole number from 0 to 100"),
         (
             "ReadTimeOut 1d",
