@@ -15,6 +15,7 @@ use mio::{Events, Interest, Poll, Waker};
 use super::attempts::{Attempts, is_repeatable};
 use super::date::Date;
 use super::drive::{Action, Outgoing};
+use super::ending::Place;
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
 use super::idle::Lost;
@@ -54,7 +55,8 @@ pub struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) poll: Poll,
     events: Option<Events>,
-    waker: Waker,
+    /// Our place among those who have to finish when the server ends; has our waker.
+    pub(super) ending: Place,
     pub(super) timer: Timer,
     pub(super) exchanges: Slots<Exchange>,
     pub(super) upstreams: Slots<Upstream>,
@@ -88,7 +90,7 @@ impl Worker {
         Ok(Worker {
             poll,
             events: Some(Events::with_capacity(TURN_EVENTS)),
-            waker,
+            ending: shared.ending.join(waker),
             timer,
             exchanges: Slots::new(),
             upstreams: Slots::new(),
@@ -278,7 +280,7 @@ impl Worker {
 
     /// Makes the poll readable, so that the host calls [`Worker::turn`].
     pub fn wake(&self) {
-        if let Err(error) = self.waker.wake() {
+        if let Err(error) = self.ending.waker().wake() {
             log::error!("the worker cannot wake itself: {error}");
         }
     }
@@ -288,6 +290,7 @@ impl Worker {
         if let Some(exchange) = self.exchanges.remove(client) {
             self.unwatch_client(&exchange);
             self.discard(exchange);
+            self.tell_what_is_left();
         }
     }
 
@@ -297,6 +300,7 @@ impl Worker {
         self.upstreams = Slots::new();
         self.pool = Pool::new(self.shared.endpoints.len());
         self.runnable.clear();
+        self.ending.leave();
     }
 
     /// Takes what the poll has to tell. Drive the worker afterwards.
@@ -335,6 +339,7 @@ impl Worker {
     /// Ends a round. What is left to do wakes the poll for the next turn.
     pub(super) fn leave(&mut self) {
         self.driving = false;
+        self.tell_what_is_left();
         if !self.runnable.is_empty() {
             self.wake();
         }
@@ -536,7 +541,8 @@ impl Worker {
         }
     }
 
-    fn start(&mut self, exchange: Exchange, now: Now) -> ClientKey {
+    fn start(&mut self, mut exchange: Exchange, now: Now) -> ClientKey {
+        exchange.is_late = self.shared.ending.is_asked();
         let watch_at = exchange.watch_at_ms;
         let key = self.exchanges.insert(exchange);
         self.timer.want(watch_at, now.ms);
