@@ -287,8 +287,8 @@ extern const mpr_Info _plugin_info;
 // the folder of this plugin's configuration, both valid for the call.
 int _mkp_init(const void **api, const char *confdir);
 
-// Called in a signal handler while workers run, possibly by one of them:
-// nothing may block or be freed, so nothing is done.
+// Called in a signal handler, behind ours (`crate::abi::ending`), possibly on
+// a worker: nothing may block or be freed, so nothing is done.
 int _mkp_exit(void);
 
 // Prepares a worker thread.

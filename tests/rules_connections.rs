@@ -11,6 +11,8 @@ mod support;
 mod balance;
 #[path = "rules/connections/clients.rs"]
 mod clients;
+#[path = "rules/connections/ends.rs"]
+mod ends;
 #[path = "rules/connections/failures.rs"]
 mod failures;
 #[path = "rules/connections/pools.rs"]

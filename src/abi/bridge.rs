@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 
-use super::clock;
+use super::{clock, ending};
 use crate::engine::{Shared, Worker, setup};
 
 /// The configuration file below the folder that the host names.
@@ -49,11 +49,14 @@ pub fn warn_of_static() {
     }
 }
 
-/// Starts what runs beside the workers, once. Called on a worker thread: the
+/// Starts what runs beside the workers, and prepares for the end of the server, once. Called on a worker thread: the
 /// host may have forked since it loaded us.
 pub fn start_helpers() {
     static STARTED: Once = Once::new();
     if let Some(shared) = SHARED.get() {
-        STARTED.call_once(|| Worker::start_helpers(shared, clock::now));
+        STARTED.call_once(|| {
+            Worker::start_helpers(shared, clock::now);
+            ending::install();
+        });
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod bridge;
 pub mod clock;
+mod ending;
 pub mod guard;
 mod intake;
 pub mod legacy;

@@ -49,6 +49,8 @@ pub struct Exchange {
     pub body_bytes: u64,
     /// Bytes of `pending` and of what is being sent that belong to a head.
     pub head_bytes: usize,
+    /// It was begun when the server was going to end already.
+    pub is_late: bool,
 }
 
 /// The client's side of an exchange.
@@ -208,6 +210,7 @@ impl Exchange {
             status: 0,
             body_bytes: 0,
             head_bytes: 0,
+            is_late: false,
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::budget::Budget;
+use super::ending::Ending;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
@@ -83,6 +84,7 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
         poison: Poison::new(),
         numbers: ConnectionNumbers::new(),
         bell: Bell::default(),
+        ending: Ending::default(),
         seed,
     })
 }

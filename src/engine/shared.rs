@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Now;
 use super::budget::Budget;
+use super::ending::Ending;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
@@ -27,6 +28,8 @@ pub struct Shared {
     pub numbers: ConnectionNumbers,
     /// Wakes the thread that asks backends whether they are there.
     pub(super) bell: Bell,
+    /// Whether the server is going to end.
+    pub ending: Ending,
     /// Where the randomness of this process comes from.
     pub(super) seed: u64,
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::attempts::{Attempts, is_repeatable};
 use super::date::Date;
 use super::drive::{Action, Outgoing};
+use super::ending::Place;
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, End, Fate, RequestParts, Sent};
 use super::idle::Lost;
@@ -55,6 +56,8 @@ pub struct Worker<N: Network = Sockets> {
     pub(super) network: N,
     waker: Arc<dyn Wake>,
     pub(super) mailbox: Arc<Mailbox>,
+    /// Our place among those who have to finish when the server ends.
+    pub(super) ending: Place,
     events: Option<N::Events>,
     pub(super) timer: Timer<N::Alarm>,
     pub(super) exchanges: Slots<Exchange>,
@@ -110,6 +113,7 @@ impl<N: Network> Worker<N> {
             events: Some(network.events()),
             network,
             mailbox: Arc::new(Mailbox::new(Arc::clone(&waker))),
+            ending: shared.ending.join(Arc::clone(&waker)),
             waker,
             timer,
             exchanges: Slots::new(),
@@ -299,6 +303,7 @@ impl<N: Network> Worker<N> {
         if let Some(exchange) = self.exchanges.remove(client) {
             self.unwatch_client(&exchange);
             self.discard(exchange);
+            self.tell_what_is_left();
         }
     }
 
@@ -309,6 +314,7 @@ impl<N: Network> Worker<N> {
         self.pool = Pool::new(self.shared.endpoints.len());
         self.close_mailbox();
         self.runnable.clear();
+        self.ending.leave();
     }
 
     /// Takes what the poll has to tell. Drive the worker afterwards.
@@ -347,6 +353,7 @@ impl<N: Network> Worker<N> {
     /// Ends a round. What is left to do wakes the poll for the next turn.
     pub(super) fn leave(&mut self) {
         self.driving = false;
+        self.tell_what_is_left();
         if !self.runnable.is_empty() {
             self.wake();
         }
@@ -543,7 +550,8 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    fn start(&mut self, exchange: Exchange, now: Now) -> ClientKey {
+    fn start(&mut self, mut exchange: Exchange, now: Now) -> ClientKey {
+        exchange.is_late = self.shared.ending.is_asked();
         let watch_at = exchange.watch_at_ms;
         let key = self.exchanges.insert(exchange);
         self.timer.want(watch_at, now.ms);

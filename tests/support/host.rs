@@ -24,6 +24,9 @@ use super::{
     wait::{eventually, within},
 };
 
+/// How long a host may finish what is under way before it is asked a second time.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Which program plays the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -425,16 +428,26 @@ impl Host {
             .find(|complaint| output.contains(complaint))
     }
 
+    /// SIGTERM, and nothing else.
+    pub fn terminate(&self) {
+        // std can only send SIGKILL, and our crates deny `unsafe` to tests.
+        let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.pid().to_string()]).status();
+    }
+
     fn stop_now(&mut self) -> ExitStatus {
         let mut status = self.child.try_wait().unwrap();
         if status.is_none() {
-            // std can only send SIGKILL, and our crates deny `unsafe` to tests.
-            let pid = self.child.id().to_string();
-            let _ = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &pid]).status();
-            within(self.stop_limit, || {
-                status = self.child.try_wait().unwrap();
-                status.is_some()
-            });
+            // What is under way is waited for; who asks twice does not want that.
+            for limit in [PATIENCE.min(self.stop_limit), self.stop_limit] {
+                self.terminate();
+                within(limit, || {
+                    status = self.child.try_wait().unwrap();
+                    status.is_some()
+                });
+                if status.is_some() {
+                    break;
+                }
+            }
         }
         let status = status.unwrap_or_else(|| {
             let _ = self.child.kill();

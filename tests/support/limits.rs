@@ -14,14 +14,10 @@ pub struct Limit {
 }
 
 const LOSES: &str = "what comes together with a request is lost; the connection is closed behind the answer";
-const ENDS: &str = "its end is that of the process: answers under way are visibly cut";
 
 /// All of them.
-pub const HOST_LIMITS: &[Limit] = &[
-    legacy("C22", ENDS),
-    modern("C22", ENDS),
-    modern("F46b", "names that it does not know reach the plugin in lower case"),
-];
+pub const HOST_LIMITS: &[Limit] =
+    &[modern("F46b", "names that it does not know reach the plugin in lower case")];
 
 const fn legacy(id: &'static str, reason: &'static str) -> Limit {
     Limit { id, modern: false, reason }

@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use log::Level;
 
 use super::guard::{Guarded, guard};
-use super::{bridge, clock, log_sink};
+use super::{bridge, clock, ending, log_sink};
 use raw::{
     ClientSession, EVENT_NEXT, EVENT_OWNED, LOG_ERROR, LOG_INFO, LOG_WARNING, Plugin, PluginApi, PluginInfo,
     RET_CLOSE_CONX, RET_NOT_ME, STAGE_30, STAGE_40, STAGE_50, SessionRequest,
@@ -106,8 +106,13 @@ pub unsafe extern "C" fn _mkp_init(api: *mut *const c_void, confdir: *const c_ch
     }
 }
 
-/// Called in a signal handler while workers run, possibly by one of them:
-/// nothing may block or be freed, so nothing is done.
+/// Whether a server of this family has loaded us.
+pub fn is_loaded() -> bool {
+    API.get().is_some()
+}
+
+/// Called in a signal handler, behind ours (`crate::abi::ending`), possibly on
+/// a worker: nothing may block or be freed, so nothing is done.
 #[unsafe(no_mangle)]
 pub extern "C" fn _mkp_exit() -> c_int {
     0
@@ -188,12 +193,14 @@ pub extern "C" fn _mkp_stage_50(fd: c_int) -> c_int {
 /// Something can be read from a socket of this worker, ours or not.
 #[unsafe(no_mangle)]
 pub extern "C" fn _mkp_event_read(fd: c_int) -> c_int {
+    ending::pass();
     finish(guard(|| worker::event_read(fd)), EVENT_OWNED, EVENT_NEXT)
 }
 
 /// Something can be written to a socket of this worker, ours or not.
 #[unsafe(no_mangle)]
 pub extern "C" fn _mkp_event_write(fd: c_int) -> c_int {
+    ending::pass();
     finish(guard(|| worker::event_write(fd)), EVENT_OWNED, EVENT_NEXT)
 }
 

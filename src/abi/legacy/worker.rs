@@ -107,11 +107,14 @@ pub unsafe fn stage_30(
             client: &peer.text,
             source: &peer.bytes[..peer.len],
             secure: thread.host.secure,
-            may_keep_alive: view.may_keep_alive,
+            may_keep_alive: view.may_keep_alive && !shared.ending.is_asked(),
             awaits: view.awaits,
             connection,
         };
         let key = match &verdict {
+            Verdict::Proxy(_) if shared.ending.is_refused() => {
+                thread.worker.borrow_mut().begin_farewell(&parts, now)
+            }
             Verdict::Proxy(route) => thread.worker.borrow_mut().begin(route, &parts, now),
             Verdict::Statistics(page) => thread.worker.borrow_mut().begin_statistics(*page, &parts, now),
             Verdict::NotMine => return RET_NOT_ME,

@@ -142,8 +142,8 @@ unsafe extern "C" fn init(plugin: *mut MkPlugin, confdir: *mut c_char) -> c_int 
     }
 }
 
-/// Called in a signal handler, possibly of one of our own calls: nothing may
-/// block or be freed, so nothing is done.
+/// Called in a signal handler, behind ours (`crate::abi::ending`), when the
+/// workers are gone: nothing may block or be freed, so nothing is done.
 unsafe extern "C" fn exit(_plugin: *mut MkPlugin) -> c_int {
     0
 }

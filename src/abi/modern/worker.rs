@@ -46,13 +46,13 @@ pub unsafe fn stage_30(plugin: *mut MkPlugin, session: *mut MkHttpSession, reque
     // SAFETY: by the contract of this function.
     unsafe { mute(request) };
     THREAD.with(|thread| {
-        let Some(thread) = SHARED.get().and_then(|shared| born(thread, plugin, shared)) else {
+        let shared = SHARED.get();
+        match shared.and_then(|shared| Some((shared, born(thread, plugin, shared)?))) {
+            // SAFETY: by the contract of this function.
+            Some((shared, thread)) => unsafe { take(thread, shared, plugin, session, request) },
             // SAFETY: the session is valid during the stage.
-            unsafe { cut_off(session.as_ptr()) };
-            return;
-        };
-        // SAFETY: by the contract of this function.
-        unsafe { take(thread, plugin, session, request) };
+            None => unsafe { cut_off(session.as_ptr()) },
+        }
     });
 }
 
@@ -60,6 +60,7 @@ pub unsafe fn stage_30(plugin: *mut MkPlugin, session: *mut MkHttpSession, reque
 /// The pointers are those that Monkey passes to Stage 30.
 unsafe fn take(
     thread: &Thread,
+    shared: &Shared,
     plugin: *mut MkPlugin,
     session: NonNull<MkHttpSession>,
     request: NonNull<MkHttpRequest>,
@@ -84,8 +85,8 @@ unsafe fn take(
     let path = decoded_path(&head);
     let verdict = thread.worker.borrow_mut().admit(&path);
     let mut peers = thread.host.peers.borrow_mut();
-    let connection = match (&verdict, SHARED.get()) {
-        (Verdict::Proxy(route), Some(shared)) if route.needs_connection_number() => {
+    let connection = match &verdict {
+        Verdict::Proxy(route) if route.needs_connection_number() => {
             peers.number(fd, || shared.numbers.take())
         }
         _ => 0,
@@ -101,13 +102,14 @@ unsafe fn take(
         client: &peer.text,
         source: &peer.bytes[..peer.len],
         secure: !plain,
-        may_keep_alive: view.may_keep_alive,
+        may_keep_alive: view.may_keep_alive && !shared.ending.is_asked(),
         awaits: if held.is_some() { request::AWAITS_NOTHING } else { request::AWAITS },
         connection,
     };
     let key = {
         let mut worker = thread.worker.borrow_mut();
         match &verdict {
+            Verdict::Proxy(_) if shared.ending.is_refused() => worker.begin_farewell(&parts, now),
             Verdict::Proxy(route) => worker.begin(route, &parts, now),
             Verdict::Statistics(page) => worker.begin_statistics(*page, &parts, now),
             Verdict::NotMine => {

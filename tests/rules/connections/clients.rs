@@ -7,9 +7,8 @@ use std::{
 };
 
 use crate::support::{
-    Backend, Client, Conf, End, Next, Setup, assert_bytes, eventually, for_each_host,
+    Backend, Client, Conf, Setup, assert_bytes, eventually, for_each_host,
     host::expect_quiet,
-    limits::{host_limit, is_limited},
     pattern,
     rules::{LIMIT, Probe, on_vice},
     vice, within,
@@ -131,39 +130,6 @@ fn c18_a_hanging_backend_holds_up_nobody() {
         host.get("/app").expect(200);
         host.get("/page.html").expect(200);
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-    });
-}
-
-/// C22 MUST: A server that ends finishes the answers under way; at least none looks whole that is not.
-#[test]
-fn c22_the_end_of_the_server_finishes_answers() {
-    let two_halves = vice::answering(|conn, _| {
-        conn.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")?;
-        thread::sleep(Duration::from_millis(400)); // The server is told to end meanwhile.
-        conn.send(b"4\r\nmore\r\n0\r\n\r\n")?;
-        Ok(Next::Again)
-    });
-    let a = Backend::start("a", two_halves);
-    for_each_host(|kind| {
-        let host = Setup::new(kind, Conf::new().route("^/app", &[&a])).workers(1).start();
-        let mut client = host.client().with_deadline(LIMIT);
-        client.send_request("GET", "/app", "", b"");
-        let mut first = [0; 12];
-        client.stream.set_read_timeout(Some(LIMIT)).unwrap();
-        client.stream.peek(&mut first).unwrap();
-        drop(host);
-        let whole = match client.try_read("GET") {
-            Ok(response) => response.end == End::Complete && response.text() == "halfmore",
-            Err(none) => {
-                assert_ne!(none.end, End::TimedOut);
-                false
-            }
-        };
-        assert!(whole || is_limited("C22", kind), "the answer is cut");
-        if !whole {
-            host_limit("C22", kind);
-        }
-        assert!(within(LIMIT, || a.open() == 0), "the backend's connection is left");
     });
 }
 
