@@ -23,6 +23,7 @@
 //! `docs/LIFECYCLE.md` (all of it in charts).
 
 pub mod attempts;
+mod begin;
 mod blame;
 pub mod budget;
 mod choice;
