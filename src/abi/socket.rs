@@ -4,8 +4,9 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 
-use crate::engine::{Received, Sent};
+use crate::engine::{Pipe, Received, Sent};
 
 /// Writes to an unencrypted client without blocking.
 ///
@@ -27,6 +28,26 @@ pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         }
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Offers bytes in a pipe to an unencrypted client, without blocking.
+pub fn splice(fd: c_int, from: &Pipe, bytes: usize) -> Sent {
+    // SAFETY: the descriptor is a client's, open for the call.
+    outcome(from.pour(unsafe { BorrowedFd::borrow_raw(fd) }, bytes))
+}
+
+/// Whether this thread may splice into sockets: to one that the client has closed that makes a
+/// SIGPIPE, which no flag prevents.
+pub fn may_splice() -> bool {
+    // SAFETY: all-zero is valid for both; the calls only fill them.
+    unsafe {
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let has_mask = libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut blocked) == 0;
+        let has_action = libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) == 0;
+        (has_mask && libc::sigismember(&raw const blocked, libc::SIGPIPE) == 1)
+            || (has_action && action.sa_sigaction == libc::SIG_IGN)
+    }
 }
 
 /// How many bytes more the socket of an unencrypted client takes for certain.

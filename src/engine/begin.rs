@@ -191,6 +191,7 @@ impl<N: Network> Worker<N> {
         let client = Client {
             fd: parts.fd,
             version: Version::Http11,
+            may_splice: false,
             to_head: parts.head.starts_with(b"HEAD "),
             keep_alive: false,
             ready: true,
@@ -211,6 +212,7 @@ fn client(parts: &RequestParts<'_>, request: &request::Request<'_, '_>, in_step:
     Client {
         fd: parts.fd,
         version: request.version,
+        may_splice: parts.may_splice,
         to_head: request.method == "HEAD",
         keep_alive: parts.may_keep_alive && !request.connection.close && in_step,
         ready: true,

@@ -7,6 +7,7 @@ use std::io::IoSlice;
 use super::Now;
 use super::host::{ClientKey, End, Host, Sent};
 use super::network::Network;
+use super::pipe::Pipe;
 use super::worker::Worker;
 
 /// Something that only the host can do.
@@ -18,6 +19,15 @@ pub enum Action {
         client: ClientKey,
         /// The bytes, lent by the worker.
         bytes: Outgoing,
+    },
+    /// Offer these bytes of a pipe to the client, then tell the worker what was taken.
+    Splice {
+        /// Which client.
+        client: ClientKey,
+        /// The worker's pipe, lent for the call.
+        pipe: Pipe,
+        /// How many bytes are in it.
+        bytes: usize,
     },
     /// Read what the client sends, and give it to the worker.
     Receive {
@@ -98,6 +108,11 @@ pub fn drive<N: Network>(worker: &RefCell<Worker<N>>, host: &dyn Host, now: Now)
                 let is_whole = matches!(sent, Sent::Bytes(n) if n >= bytes.total());
                 let room = if bytes.more && is_whole { host.room(client) } else { 0 };
                 worker.borrow_mut().sent(client, bytes, sent, room, now);
+            }
+            Some(Action::Splice { client, pipe, bytes }) => {
+                let sent = host.splice(client, &pipe, bytes);
+                let room = if sent == Sent::Bytes(bytes) { host.room(client) } else { 0 };
+                worker.borrow_mut().spliced(client, pipe, bytes, sent, room, now);
             }
             Some(Action::Receive { client, mut buffer, limit }) => {
                 let received = host.receive(client, &mut buffer[..limit]);

@@ -60,6 +60,8 @@ pub struct Client {
     pub fd: RawFd,
     /// The version it speaks.
     pub version: Version,
+    /// Bytes can go to it straight out of a pipe.
+    pub may_splice: bool,
     /// It asked with HEAD.
     pub to_head: bool,
     /// Host and request allow another request on this connection.

@@ -4,6 +4,7 @@ use std::io::IoSlice;
 use std::os::fd::RawFd;
 
 use super::exchange::Exchange;
+use super::pipe::Pipe;
 use super::slots::Key;
 
 /// Names one client for the length of one exchange: our own slot and
@@ -22,6 +23,10 @@ pub trait Host {
     /// How many bytes more the client's connection takes for certain, without a part of them
     /// being left; 0 where nobody knows.
     fn room(&self, client: ClientKey) -> usize;
+
+    /// Offers bytes to the client that are in a pipe. Only for clients of whom
+    /// [`RequestParts::may_splice`] was said.
+    fn splice(&self, client: ClientKey, from: &Pipe, bytes: usize) -> Sent;
 
     /// Takes what the client has sent behind the request, without blocking.
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received;
@@ -110,6 +115,8 @@ pub struct RequestParts<'a> {
     pub source: &'a [u8],
     /// The client came over TLS.
     pub secure: bool,
+    /// What is in a pipe can be sent to the client as it is.
+    pub may_splice: bool,
     /// The host's own decision: this connection may carry another request.
     pub may_keep_alive: bool,
     /// Which bodies the host waits for before it hands a request over.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::endpoint::Endpoint;
 use super::host::ClientKey;
+use super::pipe::Pipe;
 use super::slots::Key;
 use super::token::Source;
 use super::upstream::{Silence, Upstream};
@@ -67,6 +68,11 @@ pub trait Network: Debug {
     /// What was taken.
     fn told(events: &Self::Events) -> impl Iterator<Item = Event>;
 
+    /// A pipe for long bodies; `None` where there is none to be had.
+    fn pipe(&self) -> Option<Pipe> {
+        None
+    }
+
     /// What wakes the worker.
     fn waker(&self) -> Arc<dyn Wake>;
 }
@@ -96,6 +102,14 @@ pub trait Link: Debug {
     /// # Errors
     /// As `read(2)`.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Lets up to so many bytes go into a pipe that [`Network::pipe`] gave; 0 is the end.
+    ///
+    /// # Errors
+    /// As `splice(2)`; by default that it can't be done.
+    fn splice(&mut self, _into: &Pipe, _most: usize) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// As `write(2)`.
     ///

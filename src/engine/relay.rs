@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::host::{ClientKey, Fate};
 use super::network::Network;
 use super::serve::Asked;
+use super::splice::Spliced;
 use super::tunnel::Ends;
 use super::worker::{READ_MAX, Worker};
 use crate::http::Version;
@@ -280,6 +281,18 @@ impl<N: Network> Worker<N> {
 
     /// Reads the next piece of the body.
     pub(super) fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
+        match self.splice(key, now) {
+            Spliced::No => self.copy(key, now),
+            Spliced::Nothing => None,
+            Spliced::Cut => {
+                self.fail(key, Failure::Truncated, now);
+                None
+            }
+            Spliced::Some(action) => Some(action),
+        }
+    }
+
+    fn copy(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         let exchange = self.exchanges.get_mut(key)?;
         let timeout = exchange.read_timeout();
         let Exchange {

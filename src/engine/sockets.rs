@@ -18,6 +18,7 @@ use rustix::time::{
 use super::endpoint::Endpoint;
 use super::host::ClientKey;
 use super::network::{Alarm, Event, Link, Network, Wake};
+use super::pipe::Pipe;
 use super::slots::Key;
 use super::token::Source;
 use super::upstream::{Silence, Upstream};
@@ -111,6 +112,10 @@ impl Network for Sockets {
         })
     }
 
+    fn pipe(&self) -> Option<Pipe> {
+        Pipe::new().inspect_err(|error| log::debug!("long bodies are copied: {error}")).ok()
+    }
+
     fn waker(&self) -> Arc<dyn Wake> {
         Arc::clone(&self.waker) as Arc<dyn Wake>
     }
@@ -165,6 +170,13 @@ impl Link for Socket {
         match self {
             Socket::Tcp(s) => s.read(buffer),
             Socket::Unix(s) => s.read(buffer),
+        }
+    }
+
+    fn splice(&mut self, into: &Pipe, most: usize) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(s) => into.fill(&*s, most),
+            Socket::Unix(s) => into.fill(&*s, most),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::endpoint::{Counted, Endpoint};
 use super::exchange::Exchange;
 use super::network::{Event, Link};
+use super::pipe::Pipe;
 use super::slots::Key;
 use super::sockets::Socket;
 use super::window::{Limits, Window};
@@ -113,6 +114,24 @@ impl<L: Link> Upstream<L> {
                     self.readable = n == buffer.len() || self.closed;
                     return Ok(Some(n));
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    return Ok(None);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Lets what is there go into a pipe, up to so many bytes. How much is left does not show.
+    ///
+    /// # Errors
+    /// As `splice(2)`; "would block" is `Ok(None)`.
+    pub fn splice(&mut self, into: &Pipe, most: usize) -> io::Result<Option<usize>> {
+        loop {
+            match self.link.splice(into, most) {
+                Ok(n) => return Ok(Some(n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.readable = false;
                     return Ok(None);

@@ -15,6 +15,7 @@ use super::exchange::{Exchange, Phase};
 use super::host::{ClientKey, End, Fate, Sent};
 use super::idle::Lost;
 use super::network::{Event, Network, Wake};
+use super::pipe::Pipe;
 use super::pool::Pool;
 use super::queue::Mailbox;
 use super::shared::{MatchScratch, Shared, Verdict};
@@ -60,6 +61,8 @@ pub struct Worker<N: Network = Sockets> {
     runnable: VecDeque<Key<Exchange>>,
     /// What is read from backends goes here first.
     pub(super) scratch: Box<[u8]>,
+    /// For long bodies; there once it was needed.
+    pub(super) pipe: Option<Pipe>,
     spare: Vec<Vec<u8>>,
     matching: MatchScratch,
     pub(super) date: Date,
@@ -114,6 +117,7 @@ impl<N: Network> Worker<N> {
             pool: Pool::new(shared.endpoints.len()),
             runnable: VecDeque::new(),
             scratch: vec![0; buffer_size].into_boxed_slice(),
+            pipe: None,
             spare: Vec::new(),
             matching: shared.match_scratch(),
             date: Date::default(),
@@ -223,16 +227,10 @@ impl<N: Network> Worker<N> {
             match sent {
                 Sent::Bytes(n) if n >= total => {
                     exchange.count_sent(total);
-                    if matches!(exchange.phase, Phase::Flushing(_)) {
-                        exchange.deadline_ms = None;
-                        self.queue_first(client);
-                    } else {
-                        if was_pending {
-                            self.caught_up(client, now);
-                        }
-                        // At the end: one fast download must not keep everybody waiting.
-                        self.queue(client);
+                    if was_pending && !matches!(exchange.phase, Phase::Flushing(_)) {
+                        self.caught_up(client, now);
                     }
+                    self.sent_whole(client);
                 }
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
@@ -257,6 +255,18 @@ impl<N: Network> Worker<N> {
         }
         if let Some(spare) = spare {
             self.recycle(spare);
+        }
+    }
+
+    /// The client has taken all of a piece: the next one may go.
+    pub(super) fn sent_whole(&mut self, client: ClientKey) {
+        let Some(exchange) = self.exchanges.get_mut(client) else { return };
+        if matches!(exchange.phase, Phase::Flushing(_)) {
+            exchange.deadline_ms = None;
+            self.queue_first(client);
+        } else {
+            // At the end: one fast download must not keep everybody waiting.
+            self.queue(client);
         }
     }
 

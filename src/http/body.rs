@@ -74,6 +74,25 @@ impl BodyDecoder {
         matches!(self, BodyDecoder::UntilClose)
     }
 
+    /// How many bytes are still to come, where that was said in advance.
+    pub fn known_rest(&self) -> Option<u64> {
+        match self {
+            BodyDecoder::Length(left) => Some(*left),
+            _ => None,
+        }
+    }
+
+    /// So many of [`known_rest`](Self::known_rest) have come and gone; whether it is over.
+    pub fn pass(&mut self, bytes: u64) -> bool {
+        if let BodyDecoder::Length(left) = self {
+            *left = left.saturating_sub(bytes);
+            if *left == 0 {
+                *self = BodyDecoder::Done;
+            }
+        }
+        matches!(self, BodyDecoder::Done)
+    }
+
     /// Takes body bytes and leaves what the client gets at the front of `buffer`.
     ///
     /// Chunks are passed through as they came; trailer fields only to those who
@@ -161,6 +180,20 @@ mod tests {
             relay_all(BodyLength::Length(5), Style::Plain, b"helloHTTP/1.1 200 POISON", 100);
         assert_eq!(out, b"hello");
         assert!(done && surplus);
+    }
+
+    #[test]
+    fn a_length_can_be_followed_without_the_bytes() {
+        let mut decoder = BodyDecoder::new(BodyLength::Length(10), Style::Plain);
+        assert_eq!(decoder.known_rest(), Some(10));
+        assert!(!decoder.pass(4));
+        let mut buffer = *b"abc";
+        assert_eq!(decoder.relay(&mut buffer).map(|relayed| (relayed.keep, relayed.done)), Ok((3, false)));
+        assert_eq!(decoder.known_rest(), Some(3));
+        assert!(decoder.pass(3));
+        assert_eq!(decoder.known_rest(), None);
+        let mut chunked = BodyDecoder::new(BodyLength::Chunked, Style::Plain);
+        assert!(chunked.known_rest().is_none() && !chunked.pass(5));
     }
 
     #[test]

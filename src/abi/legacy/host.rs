@@ -10,7 +10,7 @@ use super::raw::{LEVEL_TRIGGERED, MODE_READ, PluginApi, SessionRequest};
 use super::reads;
 use crate::abi::peers::Peers;
 use crate::abi::socket::{self, c_text};
-use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
+use crate::engine::{ClientKey, End, Fate, Host, Pipe, Received, Sent};
 
 /// The host of one worker thread.
 pub struct LegacyHost {
@@ -18,6 +18,8 @@ pub struct LegacyHost {
     pub api: &'static PluginApi,
     /// Client sockets carry plain bytes: no detour through the transport.
     pub plain: bool,
+    /// What is in a pipe can go to clients as it is.
+    pub may_splice: bool,
     /// The server speaks TLS to its clients.
     pub secure: bool,
     /// The clients of this worker.
@@ -38,10 +40,12 @@ impl LegacyHost {
         // SAFETY: the server fills the configuration before it starts workers
         // and keeps it until it exits.
         let config = unsafe { &*api.config };
+        // SAFETY: the configuration's texts live as long as the process.
+        let plain = unsafe { c_text(config.transport_layer) } == Some("liana");
         LegacyHost {
             api,
-            // SAFETY: the configuration's texts live as long as the process.
-            plain: unsafe { c_text(config.transport_layer) } == Some("liana"),
+            plain,
+            may_splice: plain && socket::may_splice(),
             // SAFETY: as above.
             secure: unsafe { c_text(config.transport) } == Some("https"),
             clients: RefCell::default(),
@@ -93,6 +97,13 @@ impl Host for LegacyHost {
         let result = socket::send_through(fd, bytes, &refused, write);
         self.clients.borrow_mut().set_refused(fd, refused.get());
         socket::outcome(result)
+    }
+
+    fn splice(&self, client: ClientKey, from: &Pipe, bytes: usize) -> Sent {
+        match self.clients.borrow().serving(client) {
+            Some((fd, _)) => socket::splice(fd, from, bytes),
+            None => Sent::Gone,
+        }
     }
 
     fn room(&self, client: ClientKey) -> usize {

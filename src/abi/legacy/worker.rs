@@ -107,6 +107,7 @@ pub unsafe fn stage_30(
             client: &peer.text,
             source: &peer.bytes[..peer.len],
             secure: thread.host.secure,
+            may_splice: thread.host.may_splice,
             may_keep_alive: view.may_keep_alive && !shared.ending.is_asked(),
             awaits: view.awaits,
             connection,

@@ -19,7 +19,7 @@ use super::raw::{
 use super::reads;
 use crate::abi::peers::Peers;
 use crate::abi::socket;
-use crate::engine::{ClientKey, End, Fate, Host, Received, Sent};
+use crate::engine::{ClientKey, End, Fate, Host, Pipe, Received, Sent};
 
 /// The host of one worker thread.
 pub struct ModernHost {
@@ -28,6 +28,8 @@ pub struct ModernHost {
     plugin: *mut MkPlugin,
     /// Where a transport keeps its plugin.
     network_plugin: usize,
+    /// What is in a pipe can go to unencrypted clients as it is.
+    pub may_splice: bool,
     /// The clients in service, by the place in their key.
     serving: RefCell<Vec<Option<Serving>>>,
     /// Whose client is behind a descriptor.
@@ -78,6 +80,7 @@ impl ModernHost {
             api,
             plugin,
             network_plugin,
+            may_splice: socket::may_splice(),
             serving: RefCell::default(),
             by_fd: RefCell::default(),
             peers: RefCell::default(),
@@ -317,6 +320,10 @@ impl Host for ModernHost {
         let result = socket::send_through(serving.fd, bytes, &refused, write);
         self.update(serving.key, |serving| serving.refused = refused.get());
         socket::outcome(result)
+    }
+
+    fn splice(&self, client: ClientKey, from: &Pipe, bytes: usize) -> Sent {
+        self.serving(client).map_or(Sent::Gone, |serving| socket::splice(serving.fd, from, bytes))
     }
 
     fn room(&self, client: ClientKey) -> usize {

@@ -102,6 +102,7 @@ unsafe fn take(
         client: &peer.text,
         source: &peer.bytes[..peer.len],
         secure: !plain,
+        may_splice: plain && thread.host.may_splice,
         may_keep_alive: view.may_keep_alive && !shared.ending.is_asked(),
         awaits: if held.is_some() { request::AWAITS_NOTHING } else { request::AWAITS },
         connection,
