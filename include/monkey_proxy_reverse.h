@@ -39,6 +39,9 @@
 // `MK_PLUGIN_RET_EVENT_OWNED`.
 #define mpr_EVENT_OWNED -400
 
+// `MK_REQUEST_STATUS_INCOMPLETE`.
+#define mpr_REQUEST_INCOMPLETE -1
+
 // `MK_EPOLL_READ`.
 #define mpr_MODE_READ 1
 
@@ -302,15 +305,16 @@ int _mkp_stage_30(struct mpr_Plugin *plugin,
                   struct mpr_ClientSession *session,
                   struct mpr_SessionRequest *request);
 
-// Closes connections that Monkey itself would keep after it refused a
-// request whose body it never read.
+// Behind a request: goes on with what the client has sent behind it, if that
+// was taken already, and closes connections that Monkey itself would keep after
+// it refused a request whose body it never read.
 //
 // Kept, the rest of the body would be taken for the next request; and after a
 // 413 Monkey 1.5.4 to 1.5.6 damages a list and crashes later.
 //
 // # Safety
 // For Monkey alone: the pointers are those of a request that was answered.
-int _mkp_stage_40(struct mpr_ClientSession *_session, struct mpr_SessionRequest *request);
+int _mkp_stage_40(struct mpr_ClientSession *session, struct mpr_SessionRequest *request);
 
 // A client is gone; its socket is still open. May come twice, and for
 // clients that we never met.

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "rules/smuggling/answers.rs"]
 mod answers;
+#[path = "rules/smuggling/bursts.rs"]
+mod bursts;
 #[path = "rules/smuggling/heads.rs"]
 mod heads;
 #[path = "rules/smuggling/lengths.rs"]

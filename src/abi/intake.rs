@@ -33,12 +33,24 @@ pub enum Reading {
     Taken,
 }
 
+/// How the beginning of a request is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// Where from.
+    pub reading: Reading,
+    /// What goes through as it is.
+    pub passing: Passing,
+    /// The server can be made to come back for what is kept behind a request.
+    pub keeps: bool,
+}
+
 /// The requests of one worker that wait for their Stage 30.
 #[derive(Default)]
 pub struct Intake {
     held: HashMap<c_int, Held>,
-    /// Beginnings of heads that the server was not shown yet.
-    partial: HashMap<c_int, Vec<u8>>,
+    /// What was taken of a client and not shown to the server yet: the beginning
+    /// of a head, or requests behind the present one. No longer than a head.
+    kept: HashMap<c_int, Vec<u8>>,
     /// Room for a head that the server's buffer has none for.
     work: Vec<u8>,
     scratch: Option<MatchScratch>,
@@ -67,15 +79,16 @@ impl Intake {
         shared: &Shared,
         fd: c_int,
         buffer: &mut [u8],
-        (reading, passing): (Reading, Passing),
+        manner: Manner,
         (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
     ) -> Outcome {
         // What the server was not shown yet goes first.
-        let kept = if self.partial.is_empty() { None } else { self.partial.remove(&fd) };
-        let (reading, kept) = match kept {
-            Some(kept) => (Reading::Taken, kept),
-            None => (reading, Vec::new()),
+        let kept = if self.kept.is_empty() { None } else { self.kept.remove(&fd) };
+        let (manner, kept) = match kept {
+            Some(kept) => (Manner { reading: Reading::Taken, ..manner }, kept),
+            None => (manner, Vec::new()),
         };
+        let reading = manner.reading;
         if kept.is_empty() {
             let here = match reading {
                 Reading::Peeked => peek(buffer),
@@ -89,7 +102,7 @@ impl Intake {
             let n = n - further;
             let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
             // Nearly always all of it.
-            match look(shared, scratch, &buffer[..n], passing) {
+            match look(shared, scratch, &buffer[..n], manner.passing) {
                 // The rest was not looked at.
                 Look::Pass if further > 0 => {}
                 Look::Pass if reading == Reading::Taken => return Outcome::Plain(here),
@@ -107,7 +120,7 @@ impl Intake {
             self.work.clear();
             self.work.extend_from_slice(&kept);
         }
-        self.read_on(shared, fd, buffer, reading, !kept.is_empty(), (peek, take))
+        self.read_on(shared, fd, buffer, manner, !kept.is_empty(), (peek, take))
     }
 
     /// Reads on behind `self.work`, so many bytes at least: the transport has
@@ -127,13 +140,17 @@ impl Intake {
         shared: &Shared,
         fd: c_int,
         buffer: &mut [u8],
-        reading: Reading,
-        takes_more: bool,
+        Manner { reading, keeps, .. }: Manner,
+        was_kept: bool,
         (peek, take): (impl Fn(&mut [u8]) -> c_int, impl Fn(&mut [u8]) -> c_int),
     ) -> Outcome {
         let mut work = std::mem::take(&mut self.work);
         let begun = work.len();
-        if reading == Reading::Peeked || takes_more {
+        if reading == Reading::Peeked || was_kept && !self.begins_whole(shared, &work) {
+            if begun >= LONGEST_HEAD {
+                self.work = work;
+                return Outcome::Over(too_long());
+            }
             work.resize(LONGEST_HEAD, 0);
             let here = match reading {
                 Reading::Peeked => peek(&mut work),
@@ -141,7 +158,7 @@ impl Intake {
             };
             let Ok(n @ 1..) = usize::try_from(here) else {
                 if begun > 0 {
-                    self.partial.insert(fd, work[..begun].to_vec());
+                    self.kept.insert(fd, work[..begun].to_vec());
                 }
                 self.work = work;
                 return Outcome::Plain(here);
@@ -175,10 +192,28 @@ impl Intake {
                 }
                 continue;
             }
-            let end = if taken { work.len() } else { wanted };
+            let end = match found {
+                Look::Hold { .. } | Look::First(_) if keeps => wanted,
+                _ if taken => work.len(),
+                _ => wanted,
+            };
             let outcome = self.decide(fd, buffer, &work[..end], found);
+            if taken && end < work.len() && matches!(outcome, Outcome::Held(_) | Outcome::Split(_)) {
+                self.kept.insert(fd, work[end..].to_vec());
+            }
             self.work = work;
             return outcome;
+        }
+    }
+
+    /// Whether nothing more is needed to tell what `bytes` begin with.
+    fn begins_whole(&mut self, shared: &Shared, mut bytes: &[u8]) -> bool {
+        let scratch = self.scratch.get_or_insert_with(|| shared.match_scratch());
+        loop {
+            match look(shared, scratch, bytes, Passing::Others) {
+                Look::Skip(skip) => bytes = &bytes[skip..],
+                found => return found != Look::Incomplete,
+            }
         }
     }
 
@@ -187,7 +222,7 @@ impl Intake {
         match found {
             // Servers go by the beginning of a head before they have its end.
             Look::Incomplete if text.len() < LONGEST_HEAD => {
-                self.partial.insert(fd, text.to_vec());
+                self.kept.insert(fd, text.to_vec());
                 Outcome::Plain(nothing_yet())
             }
             Look::Pass if text.len() <= buffer.len() => {
@@ -220,8 +255,8 @@ impl Intake {
     /// The client is gone.
     pub fn forget(&mut self, fd: c_int) {
         self.release(fd);
-        if !self.partial.is_empty() {
-            self.partial.remove(&fd);
+        if !self.kept.is_empty() {
+            self.kept.remove(&fd);
         }
     }
 
@@ -230,9 +265,20 @@ impl Intake {
         !self.held.is_empty() && self.held.contains_key(&fd)
     }
 
+    /// What the client has sent behind its present request.
+    pub fn take_back(&mut self, fd: c_int, bytes: Vec<u8>) {
+        // What stands further behind has not been read, or this were no body.
+        self.kept.insert(fd, bytes);
+    }
+
+    /// Whether something of this client is kept that the server has not seen.
+    pub fn keeps(&self, fd: c_int) -> bool {
+        !self.kept.is_empty() && self.kept.contains_key(&fd)
+    }
+
     /// Whether something that this client has sent did not reach the server.
     pub fn has_part(&self, fd: c_int) -> bool {
-        self.held.contains_key(&fd) || self.partial.contains_key(&fd)
+        self.held.contains_key(&fd) || self.kept.contains_key(&fd)
     }
 
     /// What was held of the request that is in its Stage 30 now.
@@ -246,7 +292,7 @@ fn count(bytes: usize) -> c_int {
 }
 
 /// What a read without anything to read answers.
-fn nothing_yet() -> c_int {
+pub fn nothing_yet() -> c_int {
     // SAFETY: errno of this thread.
     unsafe { *libc::__errno_location() = libc::EAGAIN };
     -1
@@ -256,23 +302,105 @@ fn nothing_yet() -> c_int {
 mod tests {
     use super::*;
     use crate::engine::setup;
+    use std::cell::RefCell;
 
-    #[test]
-    fn what_comes_between_a_look_and_a_read_was_handed_over_unseen() {
+    const GET: &[u8] = b"GET /app HTTP/1.1\r\nHost: h\r\n\r\n";
+    const POST: &[u8] = b"POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello";
+    const OTHER: &[u8] = b"POST /other HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nworld";
+
+    fn shared() -> Shared {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("proxy_reverse.conf");
         std::fs::write(&file, "[PROXY_ENTRY]\n Match ^/app\n ServerList 127.0.0.1:1\n").unwrap();
-        let shared = setup::load(&file).unwrap();
+        setup::load(&file).unwrap()
+    }
+
+    #[test]
+    fn what_comes_between_a_look_and_a_read_was_handed_over_unseen() {
+        let shared = shared();
         let late = b"POST /app HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
         let take = |buffer: &mut [u8]| {
             buffer[..late.len()].copy_from_slice(late);
             count(late.len())
         };
         for nothing in [-1, 0] {
-            let how = (Reading::Peeked, Passing::One);
-            let outcome =
-                Intake::default().read(&shared, 7, &mut [0; 4096], how, (|_: &mut [u8]| nothing, take));
+            let manner = Manner { reading: Reading::Peeked, passing: Passing::One, keeps: true };
+            let peek = |_: &mut [u8]| nothing;
+            let outcome = Intake::default().read(&shared, 7, &mut [0; 4096], manner, (peek, take));
             assert_eq!(outcome, Outcome::Plain(nothing));
         }
+    }
+
+    /// What a server reads as the beginning of a request, and what is held of it.
+    type Served = (Vec<u8>, Option<(Vec<u8>, Vec<u8>)>);
+
+    /// What a server gets of `pieces`, which arrive one by one.
+    fn served(shared: &Shared, pieces: &[&[u8]], room: usize) -> Vec<Served> {
+        let mut intake = Intake::default();
+        let mut served = Vec::new();
+        let manner = Manner { reading: Reading::Taken, passing: Passing::Ordinary, keeps: true };
+        for piece in pieces {
+            let queue = RefCell::new(piece.to_vec());
+            let take = |buffer: &mut [u8]| {
+                let mut queue = queue.borrow_mut();
+                let n = queue.len().min(buffer.len());
+                buffer[..n].copy_from_slice(&queue[..n]);
+                queue.drain(..n);
+                if n == 0 { nothing_yet() } else { count(n) }
+            };
+            while !queue.borrow().is_empty() || intake.keeps(7) {
+                let mut buffer = vec![0; room];
+                match intake.read(shared, 7, &mut buffer, manner, (|_: &mut [u8]| -1, &take)) {
+                    Outcome::Plain(-1) => break,
+                    Outcome::Plain(n) | Outcome::Held(n) | Outcome::Split(n) => {
+                        buffer.truncate(usize::try_from(n).unwrap());
+                        let held = intake.release(7).map(|held| (held.head, held.behind));
+                        served.push((buffer, held));
+                    }
+                    over => panic!("{over:?}"),
+                }
+            }
+        }
+        served
+    }
+
+    #[test]
+    fn what_is_taken_behind_a_request_comes_next_wherever_it_is_cut_f50() {
+        let shared = shared();
+        let burst = [GET, POST, OTHER, GET, b"\r\n", POST].concat();
+        for at in 0..=burst.len() {
+            let pieces = [&burst[..at], &burst[at..]].map(|piece| (!piece.is_empty()).then_some(piece));
+            let pieces: Vec<&[u8]> = pieces.into_iter().flatten().collect();
+            let served = served(&shared, &pieces, 4096);
+            let mut whole = Vec::new();
+            for (shown, held) in &served {
+                match held {
+                    Some((head, behind)) => whole.extend([&head[..], behind].concat()),
+                    None => whole.extend_from_slice(shown),
+                }
+            }
+            // A body that is not here yet is read by the engine, or by the server:
+            // the next piece would begin with it.
+            let cuts_a_body =
+                [(GET.len(), POST), (GET.len() + POST.len(), OTHER), (burst.len() - POST.len(), POST)]
+                    .iter()
+                    .any(|(begin, text)| (begin + text.len() - 5..begin + text.len()).contains(&at));
+            if !cuts_a_body {
+                let all = [GET, POST, OTHER, GET, POST].concat();
+                assert_eq!(String::from_utf8_lossy(&whole), String::from_utf8_lossy(&all), "cut at {at}");
+                assert_eq!(served.len(), 5, "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_thousand_requests_in_one_burst_come_one_by_one() {
+        let shared = shared();
+        let burst = [POST, GET].concat().repeat(500);
+        let served = served(&shared, &[&burst], 4096);
+        assert_eq!(served.len(), 1000);
+        let bodies =
+            served.iter().flat_map(|(_, held)| held).filter(|(_, behind)| behind == b"hello").count();
+        assert_eq!(bodies, 500);
     }
 }

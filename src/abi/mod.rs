@@ -16,5 +16,6 @@ mod intake;
 pub mod legacy;
 pub mod log_sink;
 pub mod modern;
+mod nudge;
 pub mod peers;
 pub mod socket;

@@ -116,7 +116,11 @@ pub fn drive<N: Network>(worker: &RefCell<Worker<N>>, host: &dyn Host, now: Now)
             }
             Some(Action::Receive { client, mut buffer, limit }) => {
                 let received = host.receive(client, &mut buffer[..limit]);
-                worker.borrow_mut().received(client, buffer, received, now);
+                let takes_back = host.takes_back(client);
+                let behind = worker.borrow_mut().received(client, buffer, received, takes_back, now);
+                if !behind.is_empty() {
+                    host.take_back(client, behind);
+                }
             }
             Some(Action::FinishSending { client }) => {
                 let told = host.finish_sending(client);

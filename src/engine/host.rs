@@ -31,6 +31,15 @@ pub trait Host {
     /// Takes what the client has sent behind the request, without blocking.
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received;
 
+    /// Whether [`Host::take_back`] does something for this client.
+    fn takes_back(&self, _client: ClientKey) -> bool {
+        false
+    }
+
+    /// Takes what was received behind the end of a request, to read it again as
+    /// the beginning of the next one.
+    fn take_back(&self, _client: ClientKey, _bytes: Vec<u8>) {}
+
     /// Tells the client that nothing more comes, while it may go on sending.
     /// False if its transport cannot say that.
     fn finish_sending(&self, client: ClientKey) -> bool;

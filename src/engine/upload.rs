@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::Now;
 use super::drive::Action;
-use super::exchange::{Exchange, Order, Phase};
+use super::exchange::{Client, Exchange, Order, Phase};
 use super::host::{ClientKey, Fate, Received};
 use super::network::Network;
 use super::worker::Worker;
-use crate::http::body::{BodyDecoder, BodyLength, Style};
+use crate::http::body::{BodyDecoder, BodyLength, Relayed, Style};
 use crate::http::chunked::{self, BadChunk, CHUNK_END, LAST_CHUNK};
 use crate::http::forward::{self, Framing, RequestEnd};
 
@@ -98,17 +98,16 @@ impl Upload {
         }
     }
 
-    /// Takes bytes from the client; gives the content's length at the front of
-    /// `bytes`, and whether something came behind the end.
-    fn take(&mut self, bytes: &mut [u8]) -> Result<(usize, bool), BadChunk> {
+    /// Takes bytes from the client, and leaves the content at the front of `bytes`.
+    fn take(&mut self, bytes: &mut [u8]) -> Result<Relayed, BadChunk> {
         let (Rest::Length(_, decoder) | Rest::Chunks(decoder)) = &mut self.rest else {
-            return Ok((0, !bytes.is_empty()));
+            return BodyDecoder::Done.relay(bytes);
         };
         let relayed = decoder.relay(bytes)?;
         if relayed.done {
             self.rest = Rest::Nothing;
         }
-        Ok((relayed.keep, relayed.surplus))
+        Ok(relayed)
     }
 }
 
@@ -239,17 +238,26 @@ impl<N: Network> Worker<N> {
         Some(Action::Receive { client: key, buffer, limit })
     }
 
-    /// Takes what the client has sent.
-    pub(super) fn received(&mut self, key: ClientKey, buffer: Box<[u8]>, received: Received, now: Now) {
+    /// Takes what the client has sent; gives back what belongs to its next
+    /// request, if the host takes it (`takes_back`).
+    pub(super) fn received(
+        &mut self,
+        key: ClientKey,
+        buffer: Box<[u8]>,
+        received: Received,
+        takes_back: bool,
+        now: Now,
+    ) -> Vec<u8> {
         self.scratch = buffer;
-        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        let mut behind = Vec::new();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return behind };
         match received {
             Received::Nothing => {
                 exchange.client.readable = false;
                 self.watch_client(key);
             }
             Received::Bytes(n) => {
-                self.take_received(key, n, now);
+                behind = self.take_received(key, n, takes_back, now);
                 self.queue(key);
             }
             Received::End => {
@@ -266,10 +274,12 @@ impl<N: Network> Worker<N> {
             }
             Received::Gone => self.client_left(key),
         }
+        behind
     }
 
-    fn take_received(&mut self, key: ClientKey, n: usize, now: Now) {
-        let Some(exchange) = self.exchanges.get_mut(key) else { return };
+    fn take_received(&mut self, key: ClientKey, n: usize, takes_back: bool, now: Now) -> Vec<u8> {
+        let mut behind = Vec::new();
+        let Some(exchange) = self.exchanges.get_mut(key) else { return behind };
         if let Phase::Lingering { until_ms } = exchange.phase {
             if now.ms < until_ms {
                 self.set_deadline(key, Some(LINGER), now);
@@ -277,34 +287,34 @@ impl<N: Network> Worker<N> {
                 exchange.phase = Phase::Flushing(Fate::Close);
                 exchange.forget_unread();
             }
-            return;
+            return behind;
         }
         let is_full = exchange.has_pending();
         let Exchange { phase, order, client, .. } = exchange;
-        let Some(order) = order else { return };
+        let Some(order) = order else { return behind };
         let timeout = match phase {
             Phase::Gathering => {
-                let Ok((content, surplus)) = order.upload.take(&mut self.scratch[..n]) else {
-                    return self.refuse_body(key, now);
+                let Ok(relayed) = order.upload.take(&mut self.scratch[..n]) else {
+                    self.refuse_body(key, now);
+                    return behind;
                 };
-                client.unread |= surplus;
-                client.keep_alive &= !surplus;
-                order.upload.gathered.extend_from_slice(&self.scratch[..content]);
+                behind = next_request(client, &self.scratch[relayed.taken..n], takes_back && relayed.plain);
+                order.upload.gathered.extend_from_slice(&self.scratch[..relayed.keep]);
                 order.route.settings.client_timeout
             }
             Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. } => {
                 let in_chunks = matches!(order.upload.rest, Rest::Chunks(_));
-                let Ok((content, surplus)) = order.upload.take(&mut self.scratch[..n]) else {
-                    return self.refuse_body(key, now);
+                let Ok(relayed) = order.upload.take(&mut self.scratch[..n]) else {
+                    self.refuse_body(key, now);
+                    return behind;
                 };
-                client.unread |= surplus;
-                client.keep_alive &= !surplus;
+                behind = next_request(client, &self.scratch[relayed.taken..n], takes_back && relayed.plain);
                 attempt.written = 0;
-                order.refill(&self.scratch[..content], in_chunks);
+                order.refill(&self.scratch[..relayed.keep], in_chunks);
                 let timeout = order.asking_timeout(0);
                 if is_full || order.request.is_empty() || !matches!(phase, Phase::Asking { .. }) {
                     // It is not the backend's taking that is waited for.
-                    return;
+                    return behind;
                 }
                 timeout
             }
@@ -314,9 +324,12 @@ impl<N: Network> Worker<N> {
                 attempt.written = 0;
                 order.route.settings.tunnel_timeout
             }
-            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) | Phase::Lingering { .. } => return,
+            Phase::Picking | Phase::Connecting(_) | Phase::Flushing(_) | Phase::Lingering { .. } => {
+                return behind;
+            }
         };
         self.set_deadline(key, timeout, now);
+        behind
     }
 
     /// The client's chunks are malformed: the backend must not take what it has
@@ -371,4 +384,15 @@ impl<N: Network> Worker<N> {
         }
         self.receive(key, usize::MAX)
     }
+}
+
+/// What came behind a body, to be given back. Where that cannot be, the
+/// connection carries no further request.
+fn next_request(client: &mut Client, behind: &[u8], takes_back: bool) -> Vec<u8> {
+    if behind.is_empty() || takes_back {
+        return behind.to_vec();
+    }
+    client.unread = true;
+    client.keep_alive = false;
+    Vec::new()
 }

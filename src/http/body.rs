@@ -54,6 +54,11 @@ pub struct Relayed {
     pub done: bool,
     /// Bytes came behind the end of the body: the connection is out of step.
     pub surplus: bool,
+    /// How many bytes of what came belong to the body. Those behind stay where
+    /// they are in the buffer.
+    pub taken: usize,
+    /// No reader would see the end of the body elsewhere.
+    pub plain: bool,
     /// Goes out behind them: trailer fields with the line that ends them.
     pub tail: Vec<u8>,
 }
@@ -103,8 +108,13 @@ impl BodyDecoder {
     pub fn relay(&mut self, buffer: &mut [u8]) -> Result<Relayed, BadChunk> {
         let tail = Vec::new();
         match self {
-            BodyDecoder::Done => Ok(Relayed { keep: 0, done: true, surplus: !buffer.is_empty(), tail }),
-            BodyDecoder::UntilClose => Ok(Relayed { keep: buffer.len(), done: false, surplus: false, tail }),
+            BodyDecoder::Done => {
+                Ok(Relayed { keep: 0, done: true, surplus: !buffer.is_empty(), taken: 0, plain: true, tail })
+            }
+            BodyDecoder::UntilClose => {
+                let taken = buffer.len();
+                Ok(Relayed { keep: taken, done: false, surplus: false, taken, plain: true, tail })
+            }
             BodyDecoder::Length(left) => {
                 let keep = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
                 *left -= keep as u64;
@@ -112,7 +122,7 @@ impl BodyDecoder {
                 if done {
                     *self = BodyDecoder::Done;
                 }
-                Ok(Relayed { keep, done, surplus: keep < buffer.len(), tail })
+                Ok(Relayed { keep, done, surplus: keep < buffer.len(), taken: keep, plain: true, tail })
             }
             BodyDecoder::Chunked { decoder, style } => {
                 let relayed = relay_chunks(decoder, style, buffer)?;
@@ -152,7 +162,8 @@ fn relay_chunks(decoder: &mut Chunked, style: &mut Style, buffer: &mut [u8]) -> 
         Style::WithTrailers(lines) if done && !lines.is_empty() => trailers::ending(lines),
         _ => Vec::new(),
     };
-    Ok(Relayed { keep, done, surplus: read < buffer.len(), tail })
+    let plain = decoder.is_plain();
+    Ok(Relayed { keep, done, surplus: read < buffer.len(), taken: read, plain, tail })
 }
 
 #[cfg(test)]
@@ -168,6 +179,8 @@ mod tests {
             let relayed = decoder.relay(&mut buffer).unwrap();
             out.extend_from_slice(&buffer[..relayed.keep]);
             out.extend_from_slice(&relayed.tail);
+            assert_eq!(buffer[relayed.taken..], part[relayed.taken..]);
+            assert_eq!(relayed.surplus, relayed.taken < part.len());
             done = relayed.done;
             surplus |= relayed.surplus;
         }

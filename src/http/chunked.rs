@@ -58,6 +58,8 @@ pub struct Chunked {
     state: State,
     line: usize,
     trailers: usize,
+    /// So far without what some readers take differently (see [`plain_length`]).
+    plain: bool,
 }
 
 /// How many bytes of `input` a chunked body takes that ends in there and that
@@ -102,7 +104,7 @@ pub struct BadChunk(&'static str);
 
 impl Default for Chunked {
     fn default() -> Self {
-        Chunked { state: State::Size { value: 0, digits: 0 }, line: 0, trailers: 0 }
+        Chunked { state: State::Size { value: 0, digits: 0 }, line: 0, trailers: 0, plain: true }
     }
 }
 
@@ -110,6 +112,12 @@ impl Chunked {
     /// Whether the final empty line was read.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
+    }
+
+    /// Whether every reader takes alike what came so far: sizes without blanks
+    /// and extensions, no trailers.
+    pub fn is_plain(&self) -> bool {
+        self.plain
     }
 
     /// Takes the next piece off the front of `input`; `None` when nothing is
@@ -226,6 +234,7 @@ impl Chunked {
             (TrailerStart | Trailer, _) => return Err(BadChunk("a malformed trailer")),
             (Data { .. } | Done, _) => return Err(BadChunk("a byte out of place")),
         };
+        self.plain &= !matches!(self.state, AfterSize { .. } | Extension { .. } | Trailer);
         Ok(())
     }
 }

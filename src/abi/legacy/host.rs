@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use super::clients::{Clients, Seat, Serving};
 use super::raw::{LEVEL_TRIGGERED, MODE_READ, PluginApi, SessionRequest};
 use super::reads;
+use crate::abi::nudge;
 use crate::abi::peers::Peers;
 use crate::abi::socket::{self, c_text};
 use crate::engine::{ClientKey, End, Fate, Host, Pipe, Received, Sent};
@@ -125,6 +126,16 @@ impl Host for LegacyHost {
         // SAFETY: the buffer is valid for the call; the descriptor is a client of this worker.
         let n = socket::read_through(fd, || unsafe { read(fd, buffer.as_mut_ptr().cast(), length) });
         socket::arrived_in(buffer.len(), n)
+    }
+
+    fn takes_back(&self, _client: ClientKey) -> bool {
+        nudge::is_possible()
+    }
+
+    fn take_back(&self, client: ClientKey, bytes: Vec<u8>) {
+        if let Some((fd, _)) = self.clients.borrow().serving(client) {
+            reads::take_back(fd, bytes);
+        }
     }
 
     fn finish_sending(&self, client: ClientKey) -> bool {

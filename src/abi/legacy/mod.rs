@@ -158,8 +158,9 @@ pub unsafe extern "C" fn _mkp_stage_30(
     }
 }
 
-/// Closes connections that Monkey itself would keep after it refused a
-/// request whose body it never read.
+/// Behind a request: goes on with what the client has sent behind it, if that
+/// was taken already, and closes connections that Monkey itself would keep after
+/// it refused a request whose body it never read.
 ///
 /// Kept, the rest of the body would be taken for the next request; and after a
 /// 413 Monkey 1.5.4 to 1.5.6 damages a list and crashes later.
@@ -167,7 +168,7 @@ pub unsafe extern "C" fn _mkp_stage_30(
 /// # Safety
 /// For Monkey alone: the pointers are those of a request that was answered.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn _mkp_stage_40(_session: *mut ClientSession, request: *mut SessionRequest) -> c_int {
+pub unsafe extern "C" fn _mkp_stage_40(session: *mut ClientSession, request: *mut SessionRequest) -> c_int {
     let body = || {
         if let Some(request) = NonNull::new(request)
             && !worker::answered_by_us(request)
@@ -177,6 +178,10 @@ pub unsafe extern "C" fn _mkp_stage_40(_session: *mut ClientSession, request: *m
             if UNREAD_BODY.contains(&request.headers.status) {
                 request.close_now = 1;
             }
+        }
+        // SAFETY: by the contract of this function.
+        if let Some(session) = unsafe { session.as_ref() } {
+            reads::go_on(session.socket);
         }
         false
     };

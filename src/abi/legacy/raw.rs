@@ -251,6 +251,9 @@ pub const EVENT_NEXT: c_int = -300;
 /// `MK_PLUGIN_RET_EVENT_OWNED`.
 pub const EVENT_OWNED: c_int = -400;
 
+/// `MK_REQUEST_STATUS_INCOMPLETE`.
+pub const REQUEST_INCOMPLETE: c_int = -1;
+
 /// `MK_EPOLL_READ`.
 pub const MODE_READ: c_int = 1;
 /// `MK_EPOLL_WRITE`.

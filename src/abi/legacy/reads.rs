@@ -3,19 +3,23 @@
 //! method, length and framing, comes to us, and requests behind it stay in the
 //! kernel until it is their turn.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ffi::{c_int, c_void};
 use std::io::IoSlice;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::raw::{ClientSession, PLUGIN_LINKS, PLUGIN_READ, PluginApi, ReadFn, SessionRequest};
+use super::raw::{
+    ClientSession, PLUGIN_LINKS, PLUGIN_READ, PluginApi, REQUEST_INCOMPLETE, ReadFn, SessionRequest,
+};
 use super::version::Memory;
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading};
+use crate::abi::intake::{Held, Intake, Manner, Outcome, Reading, nothing_yet};
+use crate::abi::nudge::{self, Nudges};
 use crate::abi::socket::{self, c_text, peek};
 use crate::engine::intake::Passing;
 
@@ -36,6 +40,11 @@ const UNKNOWN: Line = Line { session: std::ptr::null(), met: false, pipelines: f
 thread_local! {
     static INTAKE: RefCell<Intake> = RefCell::default();
     static LINES: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+    static NUDGES: RefCell<Nudges> = RefCell::default();
+    /// Some client of this worker was nudged at some time.
+    static NUDGED: Cell<bool> = const { Cell::new(false) };
+    /// Descriptors of clients that were nudged and are gone: an event may be left.
+    static GHOSTS: RefCell<HashSet<c_int>> = RefCell::default();
 }
 
 /// The transport's own function.
@@ -150,8 +159,13 @@ unsafe fn read_for_server(
         // SAFETY: the session lives until Stage 50, which forgets it here.
         let session = unsafe { line.session.as_ref() };
         if session.map_or(line.met, |session| session.body_length > 0) {
-            // A body that the server collects itself.
-            return plain();
+            // A body that the server collects itself; not out of what is kept,
+            // where it has no part. Without a session it is not known whose turn it is.
+            return match (intake.keeps(fd), session) {
+                (false, _) => plain(),
+                (true, Some(_)) => nothing_yet(),
+                (true, None) => 0,
+            };
         }
         // To look first costs a system call, so only those pay it of whom
         // nothing is known, or that they send more than one request at once.
@@ -163,7 +177,8 @@ unsafe fn read_for_server(
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
         // SAFETY: by the contract of this function.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) };
-        match intake.read(shared, fd, bytes, (reading, passing), (peek, &take)) {
+        let manner = Manner { reading, passing, keeps: nudge::is_possible() };
+        match intake.read(shared, fd, bytes, manner, (peek, &take)) {
             Outcome::Plain(result) => {
                 with_line(fd, |line| line.met |= result > 0);
                 result
@@ -180,6 +195,11 @@ unsafe fn read_for_server(
             }
         }
     })
+}
+
+/// What was read behind the present request: the beginning of the next one.
+pub fn take_back(fd: c_int, bytes: Vec<u8>) {
+    INTAKE.with_borrow_mut(|intake| intake.take_back(fd, bytes));
 }
 
 /// What was held of the request in its Stage 30; notes its session.
@@ -204,9 +224,44 @@ pub unsafe fn release(session: NonNull<ClientSession>, request: NonNull<SessionR
     Some(held)
 }
 
+/// A request of this client is about to end; the next one may be here already.
+pub fn go_on(fd: c_int) {
+    if !INTAKE.with_borrow(|intake| intake.keeps(fd)) {
+        return;
+    }
+    NUDGED.set(true);
+    // The server knows its clients by their descriptors (`epoll_data_t.fd`).
+    let mut known_by = [0; 8];
+    known_by[..4].copy_from_slice(&fd.to_ne_bytes());
+    if !NUDGES.with_borrow_mut(|nudges| nudges.nudge(fd, u64::from_ne_bytes(known_by))) {
+        // It would wait for ever.
+        socket::shut_down(fd);
+    }
+}
+
+/// Whether an event of this descriptor may be a nudge whose time is over: the
+/// client is gone, or it has been read from meanwhile.
+pub fn is_out_of_turn(fd: c_int) -> bool {
+    if !NUDGED.get() {
+        return false;
+    }
+    // Should it be the first event of the next client, it is reported again.
+    let was_ghost = GHOSTS.with_borrow_mut(|ghosts| ghosts.remove(&fd));
+    let is_busy = || {
+        let session = with_line(fd, |line| line.session);
+        // SAFETY: the session lives until Stage 50, which forgets it here.
+        let session = session.and_then(|session| unsafe { session.as_ref() });
+        session.is_some_and(|session| session.status != REQUEST_INCOMPLETE)
+    };
+    was_ghost || NUDGES.with_borrow(|nudges| nudges.has(fd)) && is_busy()
+}
+
 /// The client is gone.
 pub fn forget(fd: c_int) {
     INTAKE.with_borrow_mut(|intake| intake.forget(fd));
+    if NUDGED.get() && NUDGES.with_borrow_mut(|nudges| nudges.forget(fd)) {
+        GHOSTS.with_borrow_mut(|ghosts| ghosts.insert(fd));
+    }
     with_line(fd, |line| *line = UNKNOWN);
 }
 

@@ -16,6 +16,7 @@ use super::{API, reads, request};
 use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::guard;
+use crate::abi::nudge;
 use crate::abi::peers::Peer;
 use crate::abi::socket::abort;
 use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, decoded_path, drive};
@@ -196,7 +197,7 @@ pub fn event_read(fd: c_int) -> bool {
         });
         return true;
     }
-    client_event(fd)
+    client_event(fd) || reads::is_out_of_turn(fd)
 }
 
 /// A descriptor is writable; true if it is ours.
@@ -291,6 +292,7 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut Plugin, shared: &Arc<Shar
         return None;
     }
     POLL_FD.set(fd);
+    nudge::prepare(fd);
     Some(thread.get_or_init(|| Thread { worker: RefCell::new(worker), host }))
 }
 

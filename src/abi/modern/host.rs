@@ -17,6 +17,7 @@ use super::raw::{
     MkSchedConn, MkSchedHandler, PluginApi, ReadFn,
 };
 use super::reads;
+use crate::abi::nudge;
 use crate::abi::peers::Peers;
 use crate::abi::socket;
 use crate::engine::{ClientKey, End, Fate, Host, Pipe, Received, Sent};
@@ -344,6 +345,16 @@ impl Host for ModernHost {
             read(plugin, serving.fd, buffer.as_mut_ptr().cast(), length)
         });
         socket::arrived_in(buffer.len(), n)
+    }
+
+    fn takes_back(&self, _client: ClientKey) -> bool {
+        nudge::is_possible()
+    }
+
+    fn take_back(&self, client: ClientKey, bytes: Vec<u8>) {
+        if let Some(serving) = self.serving(client) {
+            reads::take_back(serving.fd, bytes);
+        }
     }
 
     fn finish_sending(&self, client: ClientKey) -> bool {

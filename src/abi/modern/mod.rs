@@ -19,7 +19,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, OsStr, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::ptr::null_mut;
+use std::ptr::{NonNull, null_mut};
 use std::sync::OnceLock;
 
 use log::Level;
@@ -65,7 +65,7 @@ static STAGES: Shared<MkPluginStage> = Shared(UnsafeCell::new(MkPluginStage {
     stage30: Some(stage30),
     stage30_thread: None,
     stage30_hangup: Some(stage30_hangup),
-    stage40: None,
+    stage40: Some(stage40),
     stage50: Some(stage50),
     plugin: null_mut(),
     head: NO_LINK,
@@ -189,6 +189,18 @@ unsafe extern "C" fn stage30_hangup(
         worker::poison();
     }
     0
+}
+
+/// A request is about to end, whoever has answered it.
+unsafe extern "C" fn stage40(session: *mut MkHttpSession, _request: *mut MkHttpRequest) -> c_int {
+    let _ = guard(|| {
+        // SAFETY: the session is valid during the call, and its connection open.
+        if let Some(conn) = unsafe { session.as_ref() }.and_then(|session| NonNull::new(session.conn)) {
+            // SAFETY: as above.
+            unsafe { reads::go_on(conn) };
+        }
+    });
+    RET_NOT_ME
 }
 
 /// A connection is closed; its socket is still open.

@@ -26,7 +26,8 @@ use super::raw::{
 use super::worker;
 use crate::abi::bridge::SHARED;
 use crate::abi::guard::{Guarded, guard};
-use crate::abi::intake::{Held, Intake, Outcome, Reading};
+use crate::abi::intake::{Held, Intake, Manner, Outcome, Reading, nothing_yet};
+use crate::abi::nudge::{self, Nudges};
 use crate::abi::socket::{self, peek};
 use crate::engine::intake::Passing;
 
@@ -59,6 +60,7 @@ thread_local! {
     static INTAKE: RefCell<Intake> = RefCell::default();
     /// Descriptors of clients that send requests before they have the answers to earlier ones.
     static PIPELINES: RefCell<HashSet<c_int>> = RefCell::default();
+    static NUDGES: RefCell<Nudges> = RefCell::default();
     /// The listening sockets of this thread have our protocol.
     static INSTALLED: Cell<bool> = const { Cell::new(false) };
     /// The connection that the server is reading from.
@@ -161,6 +163,20 @@ unsafe extern "C" fn idle_read(
     // SAFETY: the arguments are the server's own.
     let result = unsafe { read(conn, worker, server) };
     READING.set(std::ptr::null_mut());
+    if result >= 0 {
+        let _ = guard(|| {
+            // SAFETY: the connection is open, and its session stands behind it.
+            let session = unsafe { &*conn.add(1).cast::<MkHttpSession>() };
+            // An error page of the server's own ends its request in there, and
+            // tells nobody.
+            if (session.sched_init == 0 || session.body_length == 0)
+                && let Some(conn) = NonNull::new(conn)
+            {
+                // SAFETY: as above.
+                unsafe { go_on(conn) };
+            }
+        });
+    }
     result
 }
 
@@ -260,8 +276,9 @@ unsafe fn read_for_server(
             return 0;
         }
         if session.body_length > 0 {
-            // A body that the server collects itself.
-            return plain();
+            // A body that the server collects itself; not out of what is kept,
+            // where it has no part.
+            return if intake.keeps(fd) { nothing_yet() } else { plain() };
         }
         // To look first costs a system call, so only those pay it of whom
         // nothing is known, or that they send more than one request at once.
@@ -274,7 +291,8 @@ unsafe fn read_for_server(
         let peek = |bytes: &mut [u8]| peek(fd, bytes);
         // SAFETY: by the contract of this function.
         let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.as_ptr(), length) };
-        match intake.read(shared, fd, bytes, (reading, passing), (peek, &take)) {
+        let manner = Manner { reading, passing, keeps: nudge::is_possible() };
+        match intake.read(shared, fd, bytes, manner, (peek, &take)) {
             Outcome::Plain(result) => result,
             Outcome::Over(words) => {
                 // SAFETY: by the contract of this function.
@@ -291,6 +309,31 @@ unsafe fn read_for_server(
     })
 }
 
+/// A request is over, or about to be; the next one may be here already.
+///
+/// # Safety
+/// The connection is open.
+pub unsafe fn go_on(conn: NonNull<MkSchedConn>) {
+    // SAFETY: by the contract of this function.
+    let fd = unsafe { conn.as_ref() }.event.fd;
+    if !INTAKE.with_borrow(|intake| intake.keeps(fd)) {
+        return;
+    }
+    // SAFETY: the session stands behind its connection.
+    let is_over = unsafe { (*conn.add(1).cast::<MkHttpSession>().as_ptr()).sched_init == 0 };
+    // The server knows its clients by their records (`epoll_data_t.ptr`).
+    let known_by = conn.as_ptr() as u64;
+    if is_over || !NUDGES.with_borrow_mut(|nudges| nudges.nudge(fd, known_by)) {
+        // The server has said so; or it would wait for ever.
+        socket::shut_down(fd);
+    }
+}
+
+/// What was read behind the present request: the beginning of the next one.
+pub fn take_back(fd: c_int, bytes: Vec<u8>) {
+    INTAKE.with_borrow_mut(|intake| intake.take_back(fd, bytes));
+}
+
 /// What was held of the request in its Stage 30.
 pub fn release(fd: c_int) -> Option<Held> {
     INTAKE.with_borrow_mut(|intake| intake.release(fd))
@@ -300,4 +343,7 @@ pub fn release(fd: c_int) -> Option<Held> {
 pub fn forget(fd: c_int) {
     INTAKE.with_borrow_mut(|intake| intake.forget(fd));
     PIPELINES.with_borrow_mut(|fds| fds.remove(&fd));
+    // Should the server have fetched its event already, it has marked the record
+    // as unused by the time it comes to it.
+    NUDGES.with_borrow_mut(|nudges| nudges.forget(fd));
 }

@@ -19,6 +19,7 @@ use super::{LOADED, reads, request};
 use crate::abi::bridge::SHARED;
 use crate::abi::clock;
 use crate::abi::guard::{Guarded, guard};
+use crate::abi::nudge;
 use crate::abi::peers::Peer;
 use crate::abi::socket;
 use crate::engine::{ClientKey, RequestParts, Shared, Verdict, Worker, decoded_path, drive, last_resort};
@@ -240,6 +241,7 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut MkPlugin, shared: &Arc<Sh
         log::error!("a worker cannot start: the server does not watch its poll");
         return None;
     }
+    nudge::prepare(fd);
     let host = ModernHost::new(api, plugin, loaded.network_plugin);
     Some(thread.get_or_init(|| Thread { worker: RefCell::new(worker), host, head: RefCell::default() }))
 }
