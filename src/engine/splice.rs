@@ -111,7 +111,7 @@ impl<N: Network> Worker<N> {
         } else if let Some(exchange) = self.exchanges.get_mut(client) {
             exchange.room = room;
             exchange.count_sent(bytes);
-            self.sent_whole(client);
+            self.sent_whole(client, bytes);
         }
         self.pipe = Some(pipe);
     }

@@ -33,9 +33,10 @@ use crate::http::reply::{self, Reply};
 pub(super) const WATCH_AFTER_MS: u64 = 500;
 /// Most that is read at once for a client that takes it all.
 pub(super) const READ_MAX: usize = 128 * 1024;
-/// Steps in one turn before the host gets its thread back; each moves at most
-/// one buffer of bytes.
+/// Steps in one turn before the host gets its thread back.
 const TURN_STEPS: usize = 48;
+/// A piece that is longer than this counts as several steps.
+const STEP_BYTES: usize = 16 * 1024;
 /// Recycled buffers that are kept.
 const SPARE_BUFFERS: usize = 32;
 /// A recycled buffer that has grown beyond this is given back to the system.
@@ -230,7 +231,7 @@ impl<N: Network> Worker<N> {
                     if was_pending && !matches!(exchange.phase, Phase::Flushing(_)) {
                         self.caught_up(client, now);
                     }
-                    self.sent_whole(client);
+                    self.sent_whole(client, total);
                 }
                 Sent::Bytes(n) => {
                     exchange.count_sent(n);
@@ -258,8 +259,9 @@ impl<N: Network> Worker<N> {
         }
     }
 
-    /// The client has taken all of a piece: the next one may go.
-    pub(super) fn sent_whole(&mut self, client: ClientKey) {
+    /// The client has taken all of a piece of so many bytes: the next one may go.
+    pub(super) fn sent_whole(&mut self, client: ClientKey, bytes: usize) {
+        self.steps += bytes / STEP_BYTES;
         let Some(exchange) = self.exchanges.get_mut(client) else { return };
         if matches!(exchange.phase, Phase::Flushing(_)) {
             exchange.deadline_ms = None;
