@@ -154,3 +154,16 @@ fn an_empty_line_in_front_of_a_request_hid_its_path() {
         assert_eq!(client.read("GET").expect(200).text(), "GET /app/%41\n");
     });
 }
+
+/// A name that had no address kept all those behind it from being looked up.
+#[test]
+fn a_name_that_is_not_found_hid_the_names_behind_it() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let list = format!("no-such-host.invalid:80 localhost:{}", a.addr().port());
+        let conf = Conf::new().route_to("^/app", &list).route_to("^/other", "no-such-host.invalid:81");
+        let host = Setup::new(kind, conf).start();
+        let served = || host.client().get("/app").status == 200;
+        eventually(Duration::from_secs(4), "the second one is reached", served);
+    });
+}
