@@ -16,10 +16,19 @@ pub fn cpu(host: &Host) -> Duration {
     TICK * ticks
 }
 
-/// Bytes of memory that the host has in use (`VmRSS`).
+/// Bytes of memory that the host has in use.
 pub fn memory(host: &Host) -> usize {
+    status(host, "VmRSS:")
+}
+
+/// The most bytes of memory that the host has ever had in use.
+pub fn peak_memory(host: &Host) -> usize {
+    status(host, "VmHWM:")
+}
+
+fn status(host: &Host, name: &str) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", host.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
