@@ -19,6 +19,7 @@ pub mod client;
 pub mod conf;
 pub mod host;
 pub mod limits;
+pub mod mischief;
 pub mod random;
 pub mod rules;
 pub mod seen;
