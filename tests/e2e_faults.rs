@@ -6,10 +6,12 @@
 mod support;
 
 use std::{
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use support::{
     Backend, Client, Conf, End, Host, Kind, Next, Setup, assert_bytes, black_hole::BlackHole, eventually,
     for_each_host, host::expect_quiet, pattern, vice, vice::Vice, within,
@@ -21,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const LENGTH: usize = 50_000;
 
 /// The stages at which a server resets a connection, and whether the client may get a part.
-fn storms() -> [(&'static str, Vice); 6] {
+fn storms() -> [(&'static str, Vice); 7] {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
     let begun = [head.as_bytes(), &pattern(LENGTH)[..LENGTH / 2]].concat();
     let whole = [head.as_bytes(), &pattern(LENGTH)].concat();
@@ -37,7 +39,10 @@ fn storms() -> [(&'static str, Vice); 6] {
         ("instead of an answer", vice::reads_and_leaves(Next::Reset)),
         ("inside the head", vice::raw("HTTP/1.1 200 OK\r\nContent-Le", Next::Reset)),
         ("inside the body", vice::raw(begun, Next::Reset)),
-        ("behind the last byte", vice::raw(whole, Next::Reset)),
+        // On a busy machine this may overtake all of the answer.
+        ("with the last byte", vice::raw(whole, Next::Reset)),
+        // The time matters here: the answer has arrived.
+        ("behind the last byte", vice::closes_mid_body(LENGTH, LENGTH, Next::Reset)),
     ]
 }
 
@@ -61,7 +66,9 @@ fn a_storm_of_resets_is_told_as_it_is_and_leaves_nothing_behind() {
         };
         load("before", "GET");
         expect_quiet(2 * SECOND, &[&a]);
-        let before = host.descriptors();
+        // Without what a worker makes that begins late.
+        let sockets = || host.open_files().matches("socket:").count();
+        let before = sockets();
         for (name, vice) in storms() {
             a.restart(vice);
             load(name, "GET");
@@ -73,8 +80,8 @@ fn a_storm_of_resets_is_told_as_it_is_and_leaves_nothing_behind() {
             }
             drop(client);
             expect_quiet(2 * SECOND, &[&a]);
-            let settled = within(2 * SECOND, || host.descriptors() <= before);
-            assert!(settled, "{name}: {before} descriptors, now {}", host.open_files());
+            let settled = within(2 * SECOND, || sockets() <= before + 1);
+            assert!(settled, "{name}: {before} sockets before, now {}", host.open_files());
         }
     });
 }
@@ -86,7 +93,7 @@ fn is_told(name: &str, client: &mut Client, method: &str) {
     let response = match client.try_read(method) {
         Ok(response) => response,
         // A cut may overtake what was sent before it.
-        Err(none) if none.end == End::Reset && name.starts_with("inside the body") => return,
+        Err(none) if none.end == End::Reset && may_be_cut(name) => return,
         Err(none) => panic!("{name}, {method}: {none:?}"),
     };
     let cut = matches!(response.end, End::Truncated | End::Reset);
@@ -96,9 +103,13 @@ fn is_told(name: &str, client: &mut Client, method: &str) {
         502..=504 if response.end == End::Complete => {}
         _ => panic!("{name}, {method}: {response:?}"),
     }
-    // What came whole is passed on whole, unless a body was not read to its end.
+    // What came whole is passed on whole.
     let whole = response.status == 200 && response.end == End::Complete;
     assert!(whole || !matches!(name, "before" | "behind the last byte"), "{name}, {method}: {response:?}");
+}
+
+fn may_be_cut(name: &str) -> bool {
+    matches!(name, "inside the body" | "with the last byte")
 }
 
 #[test]
@@ -120,27 +131,27 @@ fn black_holes_cost_their_time_out_once_and_then_nothing() {
                     let begun = Instant::now();
                     assert_eq!(host.get("/app").expect(200).backend(), "a");
                     let took = begun.elapsed();
-                    assert!(took > TIME_OUT && took < 2 * TIME_OUT + SECOND, "took {took:?}");
+                    assert!(took > TIME_OUT && took < 2 * TIME_OUT + 3 * SECOND, "took {took:?}");
                 });
             }
         });
-        let states = || [0, 1].map(|i: usize| state(&host, i));
+        let states = || [0, 1].map(|i: usize| server(&host, i)["state"].clone());
         assert_eq!(states(), ["offline", "offline"]);
         // Longer than it takes to probe them for the first time.
-        let until = Instant::now() + 2 * SECOND;
+        let until = Instant::now() + 3 * SECOND / 2;
         let mut client = host.client();
+        let attempts = || [0, 1].map(|i: usize| server(&host, i)["requests"].as_u64());
+        let before = attempts();
         while Instant::now() < until {
-            let begun = Instant::now();
             assert_eq!(client.get("/app").expect(200).backend(), "a");
-            let took = begun.elapsed();
-            assert!(took < TIME_OUT, "took {took:?} while they are {:?}", states());
             thread::sleep(Duration::from_millis(5));
         }
+        assert_eq!(attempts(), before, "no request goes there, while they are {:?}", states());
     });
 }
 
-fn state(host: &Host, backend: usize) -> String {
-    host.statistics()["routes"][0]["backends"][backend]["state"].as_str().unwrap().to_owned()
+fn server(host: &Host, backend: usize) -> Value {
+    host.statistics()["routes"][0]["backends"][backend].clone()
 }
 
 /// An answer with a length, all of its bytes one by one: those of the head with one pause between
@@ -167,11 +178,11 @@ fn drips_are_judged_by_their_time_outs_and_slow_nobody_down() {
     for_each_host(|kind| {
         let head = Backend::start("head", dripping(30 * MS, 10, MS));
         let body = Backend::start("body", dripping(MS / 10, 15, 100 * MS));
-        let late = Backend::start("late", dripping(MS / 10, 5, 900 * MS));
+        let late = Backend::start("late", dripping(MS / 10, 5, 2 * SECOND));
         let echo = Backend::start("echo", vice::echo());
         let conf = Conf::new()
             .default_key("HeaderTimeOut 700ms")
-            .default_key("ReadTimeOut 500ms")
+            .default_key("ReadTimeOut 1")
             .default_key("AttemptsCount 0")
             .route("^/head", &[&head])
             .route("^/body", &[&body])
@@ -200,7 +211,7 @@ fn drips_are_judged_by_their_time_outs_and_slow_nobody_down() {
                     let (response, took) = timed("/late");
                     assert_eq!(response.status, 200);
                     assert!(matches!(response.end, End::Truncated | End::Reset), "{response:?}");
-                    assert!(took >= 450 * MS && took < 2 * SECOND, "took {took:?}");
+                    assert!(took >= 900 * MS && took < 2 * SECOND, "took {took:?}");
                 });
             }
             let mut times = Vec::new();
@@ -215,5 +226,52 @@ fn drips_are_judged_by_their_time_outs_and_slow_nobody_down() {
             assert!(times[50] < 100 * MS, "half of the others took {:?} or more", times[50]);
         });
         eventually(3 * SECOND, "they are let go", || head.open() == 0 && late.open() == 0);
+    });
+}
+
+/// Stops a process, or lets it go on.
+fn signal(host: &Host, name: &str) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", host.pid())]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_host_that_was_stopped_for_a_while_blames_no_backend_that_was_in_time() {
+    const PIECE: usize = 8_000;
+    let in_time = vice::answering(|conn, _| {
+        let length = 3 * PIECE;
+        let body = pattern(length);
+        let head = conn.head_with("200 OK", &format!("Content-Length: {length}\r\n"));
+        for piece in [&head[..], &body[..PIECE], &body[PIECE..2 * PIECE], &body[2 * PIECE..]] {
+            thread::sleep(SECOND / 20);
+            conn.send(piece)?;
+        }
+        Ok(Next::Again)
+    });
+    let a = Backend::start("a", in_time);
+    for_each_host(|kind| {
+        let conf = Conf::new()
+            .with_statistics()
+            .default_key("HeaderTimeOut 500ms")
+            .default_key("ReadTimeOut 500ms")
+            .route("^/app", &[&a]);
+        let host = Host::start(kind, conf);
+        for stage in 0..3 {
+            let mut clients: Vec<_> = (0..6).map(|_| host.client()).collect();
+            let before = a.requests();
+            clients.iter_mut().for_each(|client| client.send_request("GET", "/app", "", b""));
+            eventually(2 * SECOND, "they are there", || a.requests() == before + 6);
+            // At another point of their answers each time.
+            thread::sleep(SECOND * stage / 15);
+            signal(&host, "STOP");
+            thread::sleep(7 * SECOND / 10);
+            signal(&host, "CONT");
+            for client in &mut clients {
+                let response = client.read("GET").expect(200);
+                assert_bytes(&response.body, &pattern(3 * PIECE));
+            }
+        }
+        let server = server(&host, 0);
+        assert_eq!((&server["failures"], &server["state"]), (&0.into(), &"online".into()), "{server:#}");
     });
 }
