@@ -57,7 +57,7 @@ fn a_storm_of_resets_is_told_as_it_is_and_leaves_nothing_behind() {
             thread::scope(|scope| {
                 for _ in 0..8 {
                     scope.spawn(|| {
-                        for _ in 0..8 {
+                        for _ in 0..4 {
                             is_told(name, &mut host.client(), method);
                         }
                     });
