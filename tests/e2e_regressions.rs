@@ -7,7 +7,9 @@ mod support;
 use std::time::Duration;
 
 use support::conf::STATISTICS;
-use support::{Backend, Client, Conf, End, Setup, eventually, for_each_host, harness_only, vice, within};
+use support::{
+    Backend, Client, Conf, End, Setup, build, eventually, for_each_host, harness_only, vice, within,
+};
 
 /// An answer of our own inside Stage 30 was remembered by the request's
 /// address, so the host's next refusal at the same address passed for ours and
@@ -152,5 +154,40 @@ fn an_empty_line_in_front_of_a_request_hid_its_path() {
         let mut client = host.client();
         client.send("\r\nGET /app/%41 HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(client.read("GET").expect(200).text(), "GET /app/%41\n");
+    });
+}
+
+/// A name that had no address kept all those behind it from being looked up.
+#[test]
+fn a_name_that_is_not_found_hid_the_names_behind_it() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let list = format!("no-such-host.invalid:80 localhost:{}", a.addr().port());
+        let conf = Conf::new().route_to("^/app", &list).route_to("^/other", "no-such-host.invalid:81");
+        let host = Setup::new(kind, conf).start();
+        let served = || host.client().get("/app").status == 200;
+        eventually(Duration::from_secs(4), "the second one is reached", served);
+    });
+}
+
+/// The first read of a connection comes right behind its accept. A request that arrived between
+/// our look and that read went to the server as it was, which then waited for a body that it
+/// could not read, and the client for its 100.
+#[test]
+fn a_request_that_came_between_a_look_and_a_read_was_not_seen() {
+    let a = Backend::start("a", vice::echo());
+    for_each_host(|kind| {
+        let Some(preload) = build::preload("slow_peek") else { return };
+        let conf = Conf::new().route("^/app", &[&a]);
+        let host = Setup::new(kind, conf).env("LD_PRELOAD", preload.to_str().unwrap()).start();
+        for _ in 0..10 {
+            let mut client = host.client().with_deadline(Duration::from_secs(4));
+            // Inside of the pause.
+            std::thread::sleep(Duration::from_millis(10));
+            client.send("POST /app HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
+            assert_eq!(client.read_exactly(25), b"HTTP/1.1 100 Continue\r\n\r\n");
+            client.send("hello");
+            assert_eq!(client.read("POST").expect(200).text(), "POST /app\nhello");
+        }
     });
 }

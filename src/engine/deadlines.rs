@@ -11,12 +11,13 @@ use super::network::Network;
 use super::worker::Worker;
 
 impl<N: Network> Worker<N> {
-    /// Time has passed: acts on what is due and arms the timer for the next.
+    /// Time has passed: acts on what is due and arms the timer for the next. An exchange that can
+    /// move on does that first; if it gets nowhere, the timer comes again a moment later.
     pub(super) fn on_time(&mut self, now: Now) {
         let due: Vec<ClientKey> = self
             .exchanges
             .iter()
-            .filter(|(_, exchange)| exchange.wake_at_ms().is_some_and(|at| at <= now.ms))
+            .filter(|(_, exchange)| !exchange.queued && exchange.wake_at_ms().is_some_and(|at| at <= now.ms))
             .map(|(key, _)| key)
             .collect();
         for key in due {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use mio::net::{TcpStream, UnixStream};
 use parking_lot::RwLock;
 
+use super::seldom::Seldom;
 use super::sockets::Socket;
 use super::window::Learned;
 use crate::config::ServerAddress;
@@ -23,6 +24,8 @@ pub struct Endpoint {
     stale: AtomicU64,
     /// How long it keeps idle connections, as it turned out.
     pub learned: Learned,
+    /// What keeps us from connecting to it, and is no fault of its own.
+    pub lacks: Seldom,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,7 @@ impl Endpoint {
             connections: AtomicU32::default(),
             stale: AtomicU64::default(),
             learned: Learned::default(),
+            lacks: Seldom::new(),
         }
     }
 

@@ -146,8 +146,10 @@ impl<N: Network> Worker<N> {
             if trial {
                 route.cluster.abandon_trial(backend);
             }
-            if matches!(failure, Failure::Local(_)) {
-                log::warn!("backend {label}: {failure}");
+            if matches!(failure, Failure::Local(_))
+                && let Some(left_out) = endpoint.lacks.say(now.ms)
+            {
+                log::warn!("backend {label}: {failure}{left_out}");
             }
             return;
         }

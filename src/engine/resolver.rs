@@ -25,7 +25,9 @@ pub fn start(shared: &Arc<Shared>) {
     let run = move || {
         let mut pause = FIRST_RETRY;
         loop {
-            let all_found = shared.endpoints.iter().all(|endpoint| look_up(endpoint));
+            // Every one of them, whatever became of those before.
+            let missing = shared.endpoints.iter().filter(|endpoint| !look_up(endpoint)).count();
+            let all_found = missing == 0;
             pause = if all_found { REFRESH } else { (pause * 2).min(REFRESH) };
             thread::park_timeout(pause);
         }

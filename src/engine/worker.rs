@@ -167,19 +167,23 @@ impl<N: Network> Worker<N> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => log::error!("the worker's poll failed: {error}"),
         }
-        let mut lost = Vec::new();
+        let (mut lost, mut time_is_up) = (Vec::new(), false);
         for event in N::told(&events) {
             match event.source {
                 Source::Waker => self.take_calls(),
                 Source::Timer => {
                     self.timer.fired();
-                    self.on_time(now);
+                    time_is_up = true;
                 }
                 Source::Upstream(key) => lost.extend(self.on_upstream(key, &event, now)),
                 Source::Client(key) => self.on_client(key, &event, now),
             }
         }
         self.learn(lost, now);
+        // The thread may have been held up: what came meanwhile came in time.
+        if time_is_up {
+            self.on_time(now);
+        }
         self.events = Some(events);
     }
 

@@ -75,6 +75,11 @@ impl Backend {
         Backend::at(name, Place::Port(Reserved::new(LOOPBACK).unwrap()), None)
     }
 
+    /// Starts one on a port that another process has reserved.
+    pub fn start_at(name: &str, addr: SocketAddr, vice: Vice) -> Backend {
+        Backend::at(name, Place::Port(Reserved::shared(addr).unwrap()), Some(vice))
+    }
+
     fn at(name: &str, place: Place, vice: Option<Vice>) -> Backend {
         let shared = Arc::default();
         let backend = Backend { name: name.into(), place, shared, running: Mutex::new(None) };
@@ -107,6 +112,19 @@ impl Backend {
         self.wake();
         let _ = running.accepting.join();
         self.cut();
+    }
+
+    /// Stops listening and lets connections end: idle ones at once, others behind their answer if
+    /// the vice closes them there.
+    pub fn stop_gently(&self, limit: Duration) {
+        let Some(running) = self.running.lock().unwrap().take() else { return };
+        running.stopping.store(true, SeqCst);
+        self.wake();
+        let _ = running.accepting.join();
+        for (_, stream) in self.shared.streams.lock().unwrap().iter() {
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        super::wait::within(limit, || self.open() == 0);
     }
 
     /// Cuts every connection and goes on listening.
@@ -222,7 +240,7 @@ fn accept_all(listener: &OwnedFd, name: &str, shared: &Arc<Shared>, stopping: &A
             shared.streams.lock().unwrap().push((id, clone));
         }
         let (shared, vice) = (Arc::clone(shared), Arc::clone(vice));
-        let mut conn = Conn { id, name: name.into(), stream, buffer: Vec::new(), shared };
+        let mut conn = Conn { id, name: name.into(), stream, buffer: Vec::new(), noted: false, shared };
         thread::spawn(move || {
             let outcome = loop {
                 match vice(&mut conn) {
@@ -244,10 +262,16 @@ pub struct Conn {
     /// The socket.
     pub stream: TcpStream,
     buffer: Vec<u8>,
+    noted: bool,
     shared: Arc<Shared>,
 }
 
 impl Conn {
+    /// True the first time that it is asked on this connection.
+    pub fn take_note(&mut self) -> bool {
+        !std::mem::replace(&mut self.noted, true)
+    }
+
     /// Reads a request with its body and records it; `None` when the peer left politely.
     pub fn request(&mut self) -> io::Result<Option<Seen>> {
         let Some(mut seen) = self.head()? else { return Ok(None) };

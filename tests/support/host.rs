@@ -143,6 +143,7 @@ pub struct Setup {
     files: Vec<(String, Vec<u8>)>,
     stop_limit: Duration,
     may_panic: bool,
+    ulimits: Vec<String>,
 }
 
 impl Setup {
@@ -160,7 +161,14 @@ impl Setup {
             files: Vec::new(),
             stop_limit: Duration::from_secs(5),
             may_panic: false,
+            ulimits: Vec::new(),
         }
+    }
+
+    /// Starts it under a limit of the shell's `ulimit`, soft and hard: `-n 64`.
+    pub fn ulimit(mut self, limit: &str) -> Setup {
+        self.ulimits.push(limit.into());
+        self
     }
 
     /// A panic of the plugin is what the test wants; any other is a failure.
@@ -252,11 +260,26 @@ impl Setup {
             }
         };
         command.arg("-c").arg(&conf).args(&self.args);
+        let mut command = self.limited(command);
         command.envs(self.envs.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let host = Host::new(child, self, root, port);
         host.wait_until_ready()
+    }
+}
+
+impl Setup {
+    /// The same program under its limits; the shell becomes the program, so its id stays.
+    fn limited(&self, command: Command) -> Command {
+        if self.ulimits.is_empty() {
+            return command;
+        }
+        let limits: Vec<_> = self.ulimits.iter().map(|limit| format!("ulimit {limit}")).collect();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", limits.join(" && "))]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
     }
 }
 

@@ -14,13 +14,17 @@
 pub mod backends;
 pub mod black_hole;
 pub mod build;
+pub mod child;
 pub mod client;
 pub mod conf;
 pub mod host;
 pub mod limits;
+pub mod mischief;
+pub mod random;
 pub mod rules;
 pub mod seen;
 pub mod sockets;
+pub mod usage;
 pub mod vice;
 pub mod wait;
 

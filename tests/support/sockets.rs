@@ -39,6 +39,11 @@ impl Reserved {
         Ok(Reserved { _fd: fd, addr: SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port())) })
     }
 
+    /// Takes part in a port that somebody else has reserved, perhaps in another process.
+    pub fn shared(addr: SocketAddr) -> io::Result<Reserved> {
+        Ok(Reserved { _fd: bound(addr)?, addr })
+    }
+
     /// The reserved address.
     pub fn addr(&self) -> SocketAddr {
         self.addr

@@ -19,7 +19,10 @@ use crate::abi::guard::guard;
 use crate::abi::nudge;
 use crate::abi::peers::Peer;
 use crate::abi::socket::abort;
-use crate::engine::{Fate, RequestParts, Shared, Verdict, Worker, decoded_path, drive};
+use crate::engine::{Fate, RequestParts, Seldom, Shared, Verdict, Worker, decoded_path, drive};
+
+/// What keeps workers from starting.
+static LACKS: Seldom = Seldom::new();
 
 /// The engine and the host of one thread.
 struct Thread {
@@ -281,14 +284,19 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut Plugin, shared: &Arc<Shar
     let worker = match Worker::new(Arc::clone(shared)) {
         Ok(worker) => worker,
         Err(error) => {
-            log::error!("a worker cannot start: {error}");
+            // Each request tries again.
+            if let Some(left_out) = LACKS.say(clock::now().ms) {
+                log::error!("a worker cannot start: {error}{left_out}");
+            }
             return None;
         }
     };
     let fd = worker.poll_fd();
     // SAFETY: called on a worker thread; the descriptor stays open as long as the thread.
     if unsafe { (host.api.event_add)(fd, MODE_READ, plugin, LEVEL_TRIGGERED) } < 0 {
-        log::error!("a worker cannot start: the server does not watch its poll");
+        if let Some(left_out) = LACKS.say(clock::now().ms) {
+            log::error!("a worker cannot start: the server does not watch its poll{left_out}");
+        }
         return None;
     }
     POLL_FD.set(fd);

@@ -22,7 +22,12 @@ use crate::abi::guard::{Guarded, guard};
 use crate::abi::nudge;
 use crate::abi::peers::Peer;
 use crate::abi::socket;
-use crate::engine::{ClientKey, RequestParts, Shared, Verdict, Worker, decoded_path, drive, last_resort};
+use crate::engine::{
+    ClientKey, RequestParts, Seldom, Shared, Verdict, Worker, decoded_path, drive, last_resort,
+};
+
+/// What keeps workers from starting.
+static LACKS: Seldom = Seldom::new();
 
 /// The engine and the host of one thread.
 struct Thread {
@@ -220,7 +225,10 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut MkPlugin, shared: &Arc<Sh
     let worker = match Worker::new(Arc::clone(shared)) {
         Ok(worker) => worker,
         Err(error) => {
-            log::error!("a worker cannot start: {error}");
+            // Each request tries again.
+            if let Some(left_out) = LACKS.say(clock::now().ms) {
+                log::error!("a worker cannot start: {error}{left_out}");
+            }
             return None;
         }
     };
@@ -238,7 +246,9 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut MkPlugin, shared: &Arc<Sh
         (api.ev_add)((api.sched_loop)(), fd, EVENT_CUSTOM, MASK_READ, std::ptr::from_mut(event).cast())
     };
     if added != 0 {
-        log::error!("a worker cannot start: the server does not watch its poll");
+        if let Some(left_out) = LACKS.say(clock::now().ms) {
+            log::error!("a worker cannot start: the server does not watch its poll{left_out}");
+        }
         return None;
     }
     nudge::prepare(fd);
