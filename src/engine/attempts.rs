@@ -151,6 +151,11 @@ impl Attempts {
         }
     }
 
+    /// For how long a further attempt may begin; `None` for no limit, and before the first.
+    pub fn time_left(&self, now: Now) -> Option<Duration> {
+        self.until_ms.map(|until| Duration::from_millis(until.saturating_sub(now.ms)))
+    }
+
     /// Whether there is an answer to fall back on.
     pub fn has_kept(&self) -> bool {
         !matches!(self.kept, Kept::Nothing)
@@ -451,6 +456,16 @@ mod tests {
         assert!(!attempts.begin(Some(Duration::from_secs(1)), at(500)));
         assert!(attempts.begin(Some(Duration::from_secs(1)), at(900)));
         assert_eq!(attempts.until_ms, Some(1500));
+    }
+
+    #[test]
+    fn a_further_attempt_waited_in_line_beyond_its_time() {
+        let mut attempts = attempts(Guard::Off);
+        let left = |attempts: &Attempts, ms| attempts.time_left(Now { ms, unix: 0 });
+        assert_eq!(left(&attempts, 500), None);
+        attempts.begin(Some(Duration::from_secs(1)), Now { ms: 500, unix: 0 });
+        assert_eq!(left(&attempts, 900), Some(Duration::from_millis(600)));
+        assert_eq!(left(&attempts, 5000), Some(Duration::ZERO));
     }
 
     #[test]

@@ -85,7 +85,11 @@ impl<N: Network> Worker<N> {
         };
         let waiter = Arc::new(Waiter { exchange: key, mailbox: Arc::clone(&self.mailbox) });
         let capacity = &order.route.settings.capacity;
-        let timeout = capacity.queue_timeout;
+        // A further attempt is not waited for when it may not begin any more.
+        let timeout = order
+            .attempts
+            .time_left(now)
+            .map_or(capacity.queue_timeout, |left| left.min(capacity.queue_timeout));
         match order.route.cluster.wait(capacity.queue_size as usize, &order.tried, waiter) {
             Some(waiting) => {
                 order.route.totals.queued();

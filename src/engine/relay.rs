@@ -316,7 +316,7 @@ impl<N: Network> Worker<N> {
         let limit = order.route.settings.buffer_size.max(takes).min(self.scratch.len() - CHUNK_END.len());
         let n = match upstream.read(&mut self.scratch[..limit]) {
             Ok(None) => return None,
-            Ok(Some(0)) if body.ends_at_close() => {
+            Ok(Some(0)) if body.ends_at_close() && !upstream.reset => {
                 if wrapped {
                     pending.extend_from_slice(LAST_CHUNK);
                 }

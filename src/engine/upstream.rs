@@ -46,6 +46,9 @@ pub struct Upstream<L = Socket> {
     /// The backend has closed its side or the connection broke: reading goes
     /// on until that shows.
     pub closed: bool,
+    /// It was reset, as a write has told. The system tells that once: the end that
+    /// reading comes upon afterwards is not one that the backend meant.
+    pub reset: bool,
     /// What it is there for.
     pub used_by: Use,
     /// Which endpoint it leads to.
@@ -72,6 +75,7 @@ impl<L: Link> Upstream<L> {
             readable: false,
             writable: false,
             closed: false,
+            reset: false,
             used_by: Use::Busy(exchange),
             endpoint: index,
             window,
@@ -165,8 +169,58 @@ impl<L: Link> Upstream<L> {
                     return Ok(0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // Behind a proper end it is a broken pipe.
+                    self.reset |= error.kind() == io::ErrorKind::ConnectionReset;
+                    return Err(error);
+                }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ServerAddress, Settings};
+
+    /// A socket of which this is known: the error of its next write, and nothing to read.
+    #[derive(Debug)]
+    struct Broken(io::ErrorKind);
+
+    impl Link for Broken {
+        fn connected(&self) -> io::Result<Option<()>> {
+            Ok(Some(()))
+        }
+
+        fn silence(&self) -> Silence {
+            Silence::Closed
+        }
+
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn finish_sending(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reset_that_a_write_was_told_looked_like_the_end_of_an_answer() {
+        let address = ServerAddress::Socket("127.0.0.1:1".parse().unwrap());
+        let endpoint = Arc::new(Endpoint::new(&address));
+        for (error, reset) in [(io::ErrorKind::ConnectionReset, true), (io::ErrorKind::BrokenPipe, false)] {
+            let (window, limits) = (Window::opened(0), Limits::of(&Settings::default()));
+            let mut upstream =
+                Upstream::new(Broken(error), (0, &endpoint), Key::from_bits(0), window, limits);
+            assert_eq!(upstream.write(b"x").unwrap_err().kind(), error);
+            assert_eq!(upstream.read(&mut [0]).unwrap(), Some(0));
+            assert_eq!(upstream.reset, reset);
         }
     }
 }
