@@ -50,6 +50,7 @@ pub mod setup;
 pub mod shared;
 pub mod slots;
 pub mod sockets;
+mod spare;
 mod status_page;
 mod timer;
 pub mod token;
