@@ -1,7 +1,7 @@
 //! An exchange in the steady state takes no memory from the system: all that it needs is there
 //! from those before it. Counted in the thread of the worker, over real connections.
 
-#![allow(clippy::disallowed_methods, reason = "a test reads the clock")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests read the clock, and fail loudly")]
 
 use std::cell::{Cell, RefCell};
 use std::io::{IoSlice, Read, Write};
