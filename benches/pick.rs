@@ -1,8 +1,9 @@
 //! What a choice costs. `cargo bench --bench pick`
 //!
 //! What must hold: the number of servers makes no difference, but to Least-Connections, which
-//! looks at all of them; a limit costs one look more; a server that is offline costs one
-//! question more. `src/balancer/costs.rs` holds it by counting, these are the times.
+//! looks at all of them, and while one is offline: then each choice looks whose trial is due. A
+//! limit costs one look more. `src/balancer/costs.rs` holds for the algorithms, by counting, what
+//! the times here show of the whole.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -94,9 +95,19 @@ fn beside(other: impl Fn() + Send + Sync, work: impl FnOnce()) {
                 other();
             }
         });
+        // Told in any case: the scope waits for the thread.
+        let _told = Tell(&stop);
         work();
-        stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// Tells a thread to stop when dropped.
+struct Tell<'a>(&'a AtomicBool);
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 criterion_group!(benches, picks, places);

@@ -17,18 +17,17 @@ use super::support::within;
 pub struct Backends {
     _nginx: Program,
     _ports: Vec<Reserved>,
+    /// Most descriptors that a program may have.
+    pub descriptors: usize,
     /// `/3`, `/1k`, `/100k`, `/10m`.
     pub files: Vec<SocketAddr>,
     /// What begins with `/toy/`.
     pub toys: Vec<SocketAddr>,
 }
 
-/// Most connections that nginx has at once, as a proxy or as a backend.
-pub const CONNECTIONS: usize = 16_000;
-
 impl Backends {
-    /// Starts all.
-    pub fn start() -> Result<Backends, String> {
+    /// Starts all; each program may have so many descriptors.
+    pub fn start(descriptors: usize) -> Result<Backends, String> {
         let ports: Vec<Reserved> = (0..3).map(|_| Reserved::new(LOOPBACK).unwrap()).collect();
         let files: Vec<SocketAddr> = ports.iter().map(Reserved::addr).collect();
         let folder = tempfile::Builder::new().prefix("compare-").tempdir().unwrap();
@@ -46,27 +45,25 @@ impl Backends {
             );
         }
         let http = format!("sendfile on; tcp_nopush on; {servers}");
-        fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), &http)).unwrap();
+        fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), descriptors, &http)).unwrap();
         let mut nginx = Program::start(nginx(folder.path()), folder)?;
         wait_for(files[0], &mut nginx)?;
         let toys = (0..3).map(|_| toy()).collect();
-        Ok(Backends { _nginx: nginx, _ports: ports, files, toys })
+        Ok(Backends { _nginx: nginx, _ports: ports, descriptors, files, toys })
     }
 }
 
 /// The text around the servers of an nginx.
-pub fn nginx_conf(folder: &std::path::Path, http: &str) -> String {
+pub fn nginx_conf(folder: &std::path::Path, descriptors: usize, http: &str) -> String {
     let at = folder.display();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {at}/{name}; "))
         .concat();
     format!(
         "worker_processes 1; daemon off; pid {at}/pid; error_log {at}/error.log;\n\
-         worker_rlimit_nofile {limit};\n\
-         events {{ worker_connections {limit}; }}\n\
+         events {{ worker_connections {descriptors}; }}\n\
          http {{ access_log off; {temp}\n\
-         keepalive_requests 100000000; keepalive_timeout 300;\n{http} }}\n",
-        limit = CONNECTIONS
+         keepalive_requests 100000000; keepalive_timeout 300;\n{http} }}\n"
     )
 }
 

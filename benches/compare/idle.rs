@@ -8,20 +8,24 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::support::sockets::reset_on_close;
 
-/// Descriptors that this program needs for everything else.
-const OWN: usize = 1000;
+/// Connections of a server that are not idle, and descriptors for everything else.
+const OTHERS: usize = 300;
+/// More are of no use to anybody here, and some programs make room for all they may have.
+const ENOUGH: u64 = 40_000;
 
 /// Raises the limit of descriptors as far as it goes, for us and for all that we start; returns it.
 pub fn raise_limit() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(most).unwrap_or(usize::MAX)
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let most = hard.map_or(ENOUGH, |hard| hard.min(ENOUGH));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: Some(most) });
+    let is = getrlimit(Resource::Nofile).current.unwrap_or(ENOUGH);
+    usize::try_from(is).unwrap_or(usize::MAX)
 }
 
-/// How many idle connections there may be of `wanted`; a proxy needs as many descriptors as we.
+/// How many idle connections there may be of `wanted`. Some servers take half as many clients as
+/// they may have descriptors: each may need one to a backend.
 pub fn affordable(wanted: usize, descriptors: usize) -> usize {
-    wanted.min(descriptors.saturating_sub(OWN))
+    wanted.min((descriptors / 2).saturating_sub(OTHERS))
 }
 
 /// Connections that have asked once and wait.

@@ -54,8 +54,8 @@ fn measure(options: &Options) -> Result<(), String> {
     }
     build_plugin()?;
     let descriptors = idle::raise_limit();
-    let backends = backends::Backends::start()?;
-    let mut run = run::Run::new(options, descriptors, &backends);
+    let backends = backends::Backends::start(descriptors)?;
+    let mut run = run::Run::new(options, &backends);
     run.scenarios()?;
     run.memory();
     report::write(&run.results, options)

@@ -47,7 +47,7 @@ fn replaced(page: &Path, text: &str) -> Result<String, String> {
 
 fn tables(results: &Results, options: &Options) -> String {
     let mut text = format!(
-        "{} rounds of {} s for each server in each scenario, taken in turns; medians. {} processors, Linux {}. \
+        "Each server {} times for {} s in each scenario, in turns; medians. {} processors, Linux {}. \
          In brackets: how many times that of the best of the other proxies.\n\n",
         options.rounds,
         options.seconds,
@@ -96,7 +96,7 @@ fn scenario_table(
                 it.latency_ms[2],
                 it.cpu_us,
                 times(it.cpu_us, best.cpu_us),
-                if it.cpu_us_per_mb < 1e5 { thousands(it.cpu_us_per_mb) } else { String::new() },
+                if scenario.length >= 1024 { thousands(it.cpu_us_per_mb) } else { String::new() },
                 it.errors
             ),
         };

@@ -29,7 +29,6 @@ pub struct Results {
 pub struct Run<'a> {
     options: &'a Options,
     backends: &'a Backends,
-    descriptors: usize,
     contenders: Vec<Contender>,
     /// What came out so far.
     pub results: Results,
@@ -37,9 +36,8 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Looks who is there.
-    pub fn new(options: &'a Options, descriptors: usize, backends: &'a Backends) -> Run<'a> {
-        let mut run =
-            Run { options, backends, descriptors, contenders: Vec::new(), results: Results::default() };
+    pub fn new(options: &'a Options, backends: &'a Backends) -> Run<'a> {
+        let mut run = Run { options, backends, contenders: Vec::new(), results: Results::default() };
         for contender in ALL {
             match contender.name() {
                 Ok(name) => {
@@ -50,10 +48,11 @@ impl<'a> Run<'a> {
             }
         }
         if let Some(Clients::Beside(wanted)) = SCENARIOS.iter().map(|it| it.clients).find(is_beside) {
-            let count = affordable(wanted, descriptors);
+            let count = affordable(wanted, backends.descriptors);
             if count < wanted {
                 run.note(format!(
-                    "{count} idle connections instead of {wanted}: the limit of descriptors is {descriptors}."
+                    "{count} idle connections instead of {wanted}: the limit of descriptors is {}.",
+                    backends.descriptors
                 ));
             }
         }
@@ -67,27 +66,27 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let mut servers = Vec::new();
-        for (contender, (name, _)) in self.contenders.iter().zip(&self.results.names) {
-            servers.push(contender.start(self.backends).map_err(|error| format!("{name}: {error}"))?);
-        }
+        let started = |it: &Contender| it.start(self.backends).map_err(|why| format!("did not start: {why}"));
+        let servers: Vec<_> = self.contenders.iter().map(started).collect();
         for scenario in wanted {
             self.scenario(scenario, &servers, folder.path());
         }
         Ok(())
     }
 
-    fn scenario(&mut self, scenario: &'static Scenario, servers: &[Server], folder: &Path) {
+    fn scenario(&mut self, scenario: &'static Scenario, servers: &[Result<Server, String>], folder: &Path) {
         eprintln!("{}", scenario.title);
         let count = servers.len();
-        let mut taken: Vec<Result<Vec<Figures>, String>> =
-            servers.iter().map(|server| probe(scenario, server).map(|()| Vec::new())).collect();
+        let mut taken: Vec<Result<Vec<Figures>, String>> = servers
+            .iter()
+            .map(|server| probe(scenario, server.as_ref().map_err(String::clone)?).map(|()| Vec::new()))
+            .collect();
         for round in 0..self.options.rounds {
             for nth in 0..count {
                 // Nobody comes always first.
                 let at = (nth + round) % count;
-                let Ok(figures) = &mut taken[at] else { continue };
-                match self.once(scenario, &servers[at], folder) {
+                let (Ok(server), Ok(figures)) = (&servers[at], &mut taken[at]) else { continue };
+                match self.once(scenario, server, folder) {
                     Ok(one) => figures.push(one),
                     Err(why) => taken[at] = Err(why),
                 }
@@ -108,7 +107,9 @@ impl<'a> Run<'a> {
 
     fn once(&self, scenario: &Scenario, server: &Server, folder: &Path) -> Result<Figures, String> {
         let idle = match scenario.clients {
-            Clients::Beside(wanted) => Some(Idle::open(server.addr, affordable(wanted, self.descriptors))?),
+            Clients::Beside(wanted) => {
+                Some(Idle::open(server.addr, affordable(wanted, self.backends.descriptors))?)
+            }
             _ => None,
         };
         let seconds = self.options.seconds;
@@ -124,7 +125,7 @@ impl<'a> Run<'a> {
             return;
         }
         eprintln!("memory");
-        let idle = affordable(if self.options.quick { 1000 } else { 10_000 }, self.descriptors);
+        let idle = affordable(if self.options.quick { 1000 } else { 10_000 }, self.backends.descriptors);
         for (contender, (name, _)) in self.contenders.iter().zip(&self.results.names) {
             let memory = memory::measure(*contender, self.backends, idle);
             eprintln!("    {name:28} {memory:.1?}");

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-use super::backends::{Backends, CONNECTIONS, nginx, nginx_conf, wait_for};
+use super::backends::{Backends, nginx, nginx_conf, wait_for};
 use super::process::Program;
 use super::support::sockets::{LOOPBACK, Reserved};
 use super::support::{Conf, Host, Kind, Setup};
@@ -82,7 +82,11 @@ impl Contender {
         let command = match self {
             Contender::Nginx => {
                 let http = nginx_proxy(addr, backends);
-                fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), &http)).unwrap();
+                fs::write(
+                    folder.path().join("nginx.conf"),
+                    nginx_conf(folder.path(), backends.descriptors, &http),
+                )
+                .unwrap();
                 nginx(folder.path())
             }
             Contender::HaProxy => {
@@ -141,7 +145,8 @@ fn plugin(kind: Kind, backends: &Backends) -> Server {
     Server { addr: host.addr(), pid: host.pid(), _running: Running::Host(Box::new(host)), _port: None }
 }
 
-/// Its disk is left out: an answer that a client takes slowly stays with the backend, as with us.
+/// Its disk is left out: what a client takes slowly stays with the backend, and what it sends has
+/// room in memory.
 fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
     let upstream = |name: &str, all: &[SocketAddr]| {
         let servers: String = all.iter().map(|server| format!("server {server}; ")).collect();
@@ -151,6 +156,7 @@ fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
         "{}{}server {{ listen {addr} backlog=4096;\n\
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_max_temp_file_size 0;\n\
+         client_body_buffer_size 64k;\n\
          location / {{ proxy_pass http://files; }} location /toy/ {{ proxy_pass http://toys; }} }}\n",
         upstream("files", &backends.files),
         upstream("toys", &backends.toys)
@@ -163,11 +169,12 @@ fn haproxy(addr: SocketAddr, backends: &Backends) -> String {
         format!("backend {name}\n  balance roundrobin\n{}", servers.collect::<String>())
     };
     format!(
-        "global\n  nbthread 1\n  maxconn {CONNECTIONS}\n  no strict-limits\n\
+        "global\n  nbthread 1\n  maxconn {}\n  no strict-limits\n\
          defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  timeout connect 5s\n  \
          timeout client 300s\n  timeout server 60s\n\
          frontend f\n  bind {addr}\n  use_backend toys if {{ path_beg /toy/ }}\n  default_backend files\n\
          {}{}",
+        backends.descriptors,
         farm("files", &backends.files),
         farm("toys", &backends.toys)
     )
@@ -186,7 +193,7 @@ fn lighttpd(folder: &Path, addr: SocketAddr, backends: &Backends) -> String {
          server.document-root = \"{folder}\"\nserver.upload-dirs = ( \"{folder}\" )\n\
          server.errorlog = \"{folder}/error.log\"\n\
          server.bind = \"127.0.0.1\"\nserver.port = {port}\n\
-         server.max-fds = {CONNECTIONS}\nserver.max-connections = {clients}\n\
+         server.max-fds = {descriptors}\nserver.max-connections = {clients}\n\
          server.listen-backlog = 4096\n\
          server.max-keep-alive-requests = 100000000\nserver.max-keep-alive-idle = 300\n\
          server.stream-response-body = 2\n\
@@ -194,7 +201,9 @@ fn lighttpd(folder: &Path, addr: SocketAddr, backends: &Backends) -> String {
          $HTTP[\"url\"] =~ \"^/toy/\" {{ proxy.server = {toys} }}\n",
         folder = folder.display(),
         port = addr.port(),
-        clients = CONNECTIONS * 3 / 4,
+        descriptors = backends.descriptors,
+        // More than half of them it does not take.
+        clients = backends.descriptors / 2,
         files = hosts(&backends.files),
         toys = hosts(&backends.toys),
     )
