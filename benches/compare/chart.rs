@@ -7,9 +7,9 @@ use super::load::Figures;
 use super::report::Best;
 use super::run::Results;
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 980.0;
 /// Where the names of scenarios end.
-const NAMES: f64 = 330.0;
+const NAMES: f64 = 345.0;
 const PANEL: f64 = 290.0;
 const GAP: f64 = 30.0;
 const LINE: f64 = 24.0;

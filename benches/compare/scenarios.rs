@@ -56,7 +56,7 @@ pub const SCENARIOS: &[Scenario] = &[
     get("chunked-1", "64 KB in 16 chunks, 1 connection", STREAM, 1),
     get("chunked-32", "64 KB in 16 chunks, 32 connections", STREAM, 32),
     asks("post-32", "POST of 16 KB, 32 connections", POSTED, 32, Clients::Post),
-    asks("close-32", "3 bytes, a new connection for each request, 32 at once", SMALL, 32, Clients::Close),
+    asks("close-32", "3 bytes, a new connection each, 32 at once", SMALL, 32, Clients::Close),
     asks("idle-64", "3 bytes, 64 connections beside 10,000 idle ones", SMALL, 64, Clients::Beside(10_000)),
 ];
 
