@@ -171,6 +171,9 @@ struct CacheLine<T>(T);
 
 /// Stand-ins for the tests of the algorithms.
 #[cfg(test)]
+mod costs;
+
+#[cfg(test)]
 mod testing {
     use super::{Ask, Candidates, Tried};
 

@@ -1,6 +1,9 @@
 //! The date as HTTP writes it, formatted once a second.
 
+use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
+
+use httpdate::HttpDate;
 
 use super::Now;
 
@@ -16,7 +19,9 @@ impl Date {
     pub fn refresh(&mut self, now: Now) {
         if self.unix != now.unix || self.text.is_empty() {
             self.unix = now.unix;
-            self.text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(now.unix));
+            self.text.clear();
+            // Into a String, which takes all.
+            let _ = write!(self.text, "{}", HttpDate::from(UNIX_EPOCH + Duration::from_secs(now.unix)));
         }
     }
 

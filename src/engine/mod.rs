@@ -54,6 +54,7 @@ pub mod setup;
 pub mod shared;
 pub mod slots;
 pub mod sockets;
+mod spare;
 mod splice;
 mod status_page;
 mod timer;

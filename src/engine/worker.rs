@@ -21,6 +21,7 @@ use super::queue::Mailbox;
 use super::shared::{MatchScratch, Shared, Verdict};
 use super::slots::{Key, Slots};
 use super::sockets::Sockets;
+use super::spare::Spare;
 use super::timer::Timer;
 use super::token::Source;
 use super::upstream::{Upstream, Use};
@@ -37,10 +38,6 @@ pub(super) const READ_MAX: usize = 128 * 1024;
 const TURN_STEPS: usize = 48;
 /// A piece that is longer than this counts as several steps.
 const STEP_BYTES: usize = 16 * 1024;
-/// Recycled buffers that are kept.
-const SPARE_BUFFERS: usize = 32;
-/// A recycled buffer that has grown beyond this is given back to the system.
-const SPARE_CAPACITY: usize = 64 * 1024;
 /// How long a client may take for an answer that belongs to no route.
 pub(super) const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -64,7 +61,7 @@ pub struct Worker<N: Network = Sockets> {
     pub(super) scratch: Box<[u8]>,
     /// For long bodies; there once it was needed.
     pub(super) pipe: Option<Pipe>,
-    spare: Vec<Vec<u8>>,
+    spare: Spare,
     matching: MatchScratch,
     pub(super) date: Date,
     driving: bool,
@@ -119,7 +116,7 @@ impl<N: Network> Worker<N> {
             runnable: VecDeque::new(),
             scratch: vec![0; buffer_size].into_boxed_slice(),
             pipe: None,
-            spare: Vec::new(),
+            spare: Spare::default(),
             matching: shared.match_scratch(),
             date: Date::default(),
             driving: false,
@@ -336,15 +333,12 @@ impl<N: Network> Worker<N> {
 
     /// An empty buffer.
     pub(super) fn take_buffer(&mut self) -> Vec<u8> {
-        self.spare.pop().unwrap_or_default()
+        self.spare.take()
     }
 
     /// Keeps a buffer for later.
-    pub(super) fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if (1..=SPARE_CAPACITY).contains(&buffer.capacity()) && self.spare.len() < SPARE_BUFFERS {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
+    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
+        self.spare.put(buffer);
     }
 
     /// Sets the time-out of the present phase.

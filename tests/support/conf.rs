@@ -88,6 +88,8 @@ pub struct Tree<'a> {
     pub transport: Option<PathBuf>,
     /// Path of the logger plugin, for the real server.
     pub logger: Option<PathBuf>,
+    /// Whether requests are logged, where a logger is there or built in.
+    pub access_log: bool,
     /// Our library.
     pub plugin: &'a Path,
     /// Text of `proxy_reverse.conf`.
@@ -164,10 +166,13 @@ impl Tree<'_> {
 
     fn site(&self, root: &Path) -> String {
         let root = root.display();
-        let mut text = format!(
-            "[HOST]\n    ServerName 127.0.0.1\n    DocumentRoot {root}/htdocs\n\n\
-             [LOGGER]\n    AccessLog {root}/logs/access.log\n    ErrorLog {root}/logs/error.log\n"
-        );
+        let mut text = format!("[HOST]\n    ServerName 127.0.0.1\n    DocumentRoot {root}/htdocs\n");
+        if self.access_log {
+            let _ = write!(
+                text,
+                "\n[LOGGER]\n    AccessLog {root}/logs/access.log\n    ErrorLog {root}/logs/error.log\n"
+            );
+        }
         if self.modern {
             text.push_str("\n[HANDLERS]\n");
             for pattern in self.handlers() {

@@ -139,6 +139,7 @@ pub struct Setup {
     envs: Vec<(String, String)>,
     flavour: Flavour,
     logger: bool,
+    access_log: bool,
     server_lines: Vec<String>,
     files: Vec<(String, Vec<u8>)>,
     stop_limit: Duration,
@@ -157,6 +158,7 @@ impl Setup {
             envs: Vec::new(),
             flavour: Flavour::Plain,
             logger: false,
+            access_log: true,
             server_lines: Vec::new(),
             files: Vec::new(),
             stop_limit: Duration::from_secs(5),
@@ -208,6 +210,12 @@ impl Setup {
         self
     }
 
+    /// No request is logged, not even by the harness.
+    pub fn no_access_log(mut self) -> Setup {
+        self.access_log = false;
+        self
+    }
+
     /// A further line of `[SERVER]` in `monkey.conf`.
     pub fn server_line(mut self, line: &str) -> Setup {
         self.server_lines.push(line.into());
@@ -241,6 +249,7 @@ impl Setup {
             modern: self.kind.is_modern(),
             transport: real.then(|| real_plugin("liana")),
             logger: (real && self.logger).then(|| real_plugin("logger")),
+            access_log: self.access_log,
             plugin: &plugin,
             proxy_conf: &self.proxy_conf,
             port: port.as_ref().map_or(0, |port| port.addr().port()),

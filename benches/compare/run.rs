@@ -1,0 +1,176 @@
+//! The order of things: within a scenario all servers take turns, so that what disturbs the
+//! machine for a while disturbs all of them.
+
+use std::path::Path;
+
+use super::backends::Backends;
+use super::idle::{Idle, affordable};
+use super::load::{self, Figures};
+use super::memory::{self, Memory};
+use super::options::{MEMORY, Options};
+use super::scenarios::{Clients, SCENARIOS, Scenario};
+use super::servers::{ALL, Contender, Server};
+use super::support::Client;
+
+/// What came out.
+#[derive(Default)]
+pub struct Results {
+    /// Who took part: name, and whether it is the plugin.
+    pub names: Vec<(String, bool)>,
+    /// What a reader has to know about this run.
+    pub notes: Vec<String>,
+    /// The scenarios, with the median of each server, or why it has none.
+    pub rows: Vec<(&'static Scenario, Vec<Result<Figures, String>>)>,
+    /// Memory of each server.
+    pub memory: Vec<Result<Memory, String>>,
+}
+
+/// One run.
+pub struct Run<'a> {
+    options: &'a Options,
+    backends: &'a Backends,
+    contenders: Vec<Contender>,
+    /// What came out so far.
+    pub results: Results,
+}
+
+impl<'a> Run<'a> {
+    /// Looks who is there.
+    pub fn new(options: &'a Options, backends: &'a Backends) -> Run<'a> {
+        let mut run = Run { options, backends, contenders: Vec::new(), results: Results::default() };
+        for contender in ALL {
+            match contender.name() {
+                Ok(name) => {
+                    run.contenders.push(contender);
+                    run.results.names.push((name, contender.is_ours()));
+                }
+                Err(why) => run.note(format!("Not there: {why}.")),
+            }
+        }
+        if let Some(Clients::Beside(wanted)) = SCENARIOS.iter().map(|it| it.clients).find(is_beside) {
+            let count = affordable(wanted, backends.descriptors);
+            if count < wanted {
+                run.note(format!(
+                    "{count} idle connections instead of {wanted}: the limit of descriptors is {}.",
+                    backends.descriptors
+                ));
+            }
+        }
+        run
+    }
+
+    /// Runs what is wanted.
+    pub fn scenarios(&mut self) -> Result<(), String> {
+        let wanted: Vec<_> = SCENARIOS.iter().filter(|scenario| self.options.wants(scenario.id)).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let started = |it: &Contender| it.start(self.backends).map_err(|why| format!("did not start: {why}"));
+        let servers: Vec<_> = self.contenders.iter().map(started).collect();
+        for scenario in wanted {
+            self.scenario(scenario, &servers, folder.path());
+        }
+        Ok(())
+    }
+
+    fn scenario(&mut self, scenario: &'static Scenario, servers: &[Result<Server, String>], folder: &Path) {
+        eprintln!("{}", scenario.title);
+        let count = servers.len();
+        let mut taken: Vec<Result<Vec<Figures>, String>> = servers
+            .iter()
+            .map(|server| probe(scenario, server.as_ref().map_err(String::clone)?).map(|()| Vec::new()))
+            .collect();
+        for round in 0..self.options.rounds {
+            for nth in 0..count {
+                // Nobody comes always first.
+                let at = (nth + round) % count;
+                let (Ok(server), Ok(figures)) = (&servers[at], &mut taken[at]) else { continue };
+                match self.once(scenario, server, folder) {
+                    Ok(one) => figures.push(one),
+                    Err(why) => taken[at] = Err(why),
+                }
+            }
+        }
+        let row: Vec<_> = taken.into_iter().map(|all| all.map(|all| median(&all))).collect();
+        for (one, (name, _)) in row.iter().zip(&self.results.names) {
+            match one {
+                Ok(one) => eprintln!(
+                    "    {name:28} {:9.0}/s  p99 {:8.2} ms  {:8.1} us  {} errors",
+                    one.rate, one.latency_ms[1], one.cpu_us, one.errors
+                ),
+                Err(why) => eprintln!("    {name:28} {why}"),
+            }
+        }
+        self.results.rows.push((scenario, row));
+    }
+
+    fn once(&self, scenario: &Scenario, server: &Server, folder: &Path) -> Result<Figures, String> {
+        let idle = match scenario.clients {
+            Clients::Beside(wanted) => {
+                Some(Idle::open(server.addr, affordable(wanted, self.backends.descriptors))?)
+            }
+            _ => None,
+        };
+        let seconds = self.options.seconds;
+        let mut figures =
+            load::run(scenario, scenario.connections, seconds, server.addr, server.pid, folder)?;
+        figures.errors += idle.map_or(0, |idle| idle.lost() as u64);
+        Ok(figures)
+    }
+
+    /// Measures memory, if that is wanted.
+    pub fn memory(&mut self) {
+        if !self.options.wants(MEMORY) {
+            return;
+        }
+        eprintln!("memory");
+        let idle = affordable(if self.options.quick { 1000 } else { 10_000 }, self.backends.descriptors);
+        for (contender, (name, _)) in self.contenders.iter().zip(&self.results.names) {
+            let memory = memory::measure(*contender, self.backends, idle);
+            eprintln!("    {name:28} {memory:.1?}");
+            self.results.memory.push(memory);
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        eprintln!("{text}");
+        self.results.notes.push(text);
+    }
+}
+
+fn is_beside(clients: &Clients) -> bool {
+    matches!(clients, Clients::Beside(_))
+}
+
+/// Whether the answer is the right one at all.
+fn probe(scenario: &Scenario, server: &Server) -> Result<(), String> {
+    let mut client = Client::try_connect(server.addr).map_err(|error| error.to_string())?;
+    let (method, body): (_, &[u8]) = match scenario.clients {
+        Clients::Post => ("POST", &[b'x'; 16 * 1024]),
+        _ => ("GET", b""),
+    };
+    client.send_request(method, scenario.path, "", body);
+    match client.try_read(method) {
+        Ok(response) if response.status == 200 && response.body.len() == scenario.length => Ok(()),
+        Ok(response) => Err(format!("wrong answer: {} with {} bytes", response.status, response.body.len())),
+        Err(none) => Err(format!("no answer: {none:?}")),
+    }
+}
+
+/// The median of each figure; the sum of errors.
+fn median(all: &[Figures]) -> Figures {
+    let middle = |of: &dyn Fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        (low + high) / 2.0
+    };
+    Figures {
+        rate: middle(&|it| it.rate),
+        latency_ms: [0, 1, 2].map(|nth| middle(&|it| it.latency_ms[nth])),
+        cpu_us: middle(&|it| it.cpu_us),
+        cpu_us_per_mb: middle(&|it| it.cpu_us_per_mb),
+        errors: all.iter().map(|it| it.errors).sum(),
+    }
+}

@@ -1,0 +1,210 @@
+//! Who is compared, and how each is set up: one worker, connections to the backends kept, no
+//! access log. What a distribution's package is configured with otherwise stays.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use super::backends::{Backends, nginx, nginx_conf, wait_for};
+use super::process::Program;
+use super::support::sockets::{LOOPBACK, Reserved};
+use super::support::{Conf, Host, Kind, Setup};
+
+/// One of those that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contender {
+    /// Another proxy.
+    Nginx,
+    /// Another proxy.
+    HaProxy,
+    /// Another proxy.
+    Lighttpd,
+    /// The plugin in this host.
+    Plugin(Kind),
+}
+
+/// All there are, ours first.
+pub const ALL: [Contender; 7] = [
+    Contender::Plugin(Kind::Monkey15),
+    Contender::Plugin(Kind::Monkey18),
+    Contender::Plugin(Kind::Harness),
+    Contender::Plugin(Kind::Harness18),
+    Contender::Nginx,
+    Contender::HaProxy,
+    Contender::Lighttpd,
+];
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Its first process.
+    pub pid: u32,
+    _running: Running,
+    _port: Option<Reserved>,
+}
+
+/// Ended when dropped.
+enum Running {
+    Program(#[expect(dead_code, reason = "held")] Program),
+    Host(#[expect(dead_code, reason = "held")] Box<Host>),
+}
+
+impl Contender {
+    /// Its name for readers, with its version; why it cannot take part.
+    pub fn name(self) -> Result<String, String> {
+        match self {
+            Contender::Nginx => version("nginx", "-v", "nginx/"),
+            Contender::HaProxy => version("haproxy", "-v", "HAProxy version "),
+            Contender::Lighttpd => version("lighttpd", "-v", "lighttpd/"),
+            Contender::Plugin(Kind::Harness) => Ok("plugin in the harness, 1.5".into()),
+            Contender::Plugin(Kind::Harness18) => Ok("plugin in the harness, 1.8".into()),
+            Contender::Plugin(Kind::Monkey15) => monkey("MONKEY_1_5"),
+            Contender::Plugin(Kind::Monkey18) => monkey("MONKEY_1_8"),
+        }
+    }
+
+    /// Whether it is the plugin.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Contender::Plugin(_))
+    }
+
+    /// Starts it and waits until it listens.
+    pub fn start(self, backends: &Backends) -> Result<Server, String> {
+        if let Contender::Plugin(kind) = self {
+            return Ok(plugin(kind, backends));
+        }
+        let port = Reserved::new(LOOPBACK).map_err(|error| error.to_string())?;
+        let addr = port.addr();
+        let folder = tempfile::Builder::new().prefix("compare-").tempdir().unwrap();
+        let command = match self {
+            Contender::Nginx => {
+                let http = nginx_proxy(addr, backends);
+                fs::write(
+                    folder.path().join("nginx.conf"),
+                    nginx_conf(folder.path(), backends.descriptors, &http),
+                )
+                .unwrap();
+                nginx(folder.path())
+            }
+            Contender::HaProxy => {
+                let conf = folder.path().join("haproxy.cfg");
+                fs::write(&conf, haproxy(addr, backends)).unwrap();
+                let mut command = Command::new("haproxy");
+                command.arg("-db").arg("-f").arg(conf);
+                command
+            }
+            _ => {
+                let conf = folder.path().join("lighttpd.conf");
+                fs::write(&conf, lighttpd(folder.path(), addr, backends)).unwrap();
+                let mut command = Command::new("lighttpd");
+                command.arg("-D").arg("-f").arg(conf);
+                command
+            }
+        };
+        let mut program = Program::start(command, folder)?;
+        wait_for(addr, &mut program)?;
+        Ok(Server { addr, pid: program.pid(), _running: Running::Program(program), _port: Some(port) })
+    }
+}
+
+/// The program's own words about its version, from `prefix` on.
+fn version(program: &str, argument: &str, prefix: &str) -> Result<String, String> {
+    let output = Command::new(program).arg(argument).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let number = said.split(prefix).nth(1).unwrap_or_default();
+    let number = number.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    let name = prefix.split(['/', ' ']).next().unwrap_or(program);
+    Ok(format!("{name} {number}"))
+}
+
+fn monkey(variable: &str) -> Result<String, String> {
+    let binary = env::var_os(variable).filter(|path| !path.is_empty());
+    let binary = binary.ok_or(format!("a real Monkey: {variable} is not set"))?;
+    let output = Command::new(binary).arg("-v").output().map_err(|error| format!("{variable}: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let words = said.split(|c: char| !c.is_ascii_digit() && c != '.');
+    let number = words.filter(|word| word.starts_with("1.")).max_by_key(|word| word.len());
+    Ok(format!("plugin in Monkey {}", number.unwrap_or("of unknown version")))
+}
+
+fn plugin(kind: Kind, backends: &Backends) -> Server {
+    let list = |all: &[SocketAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let conf = Conf::new().route_to("^/toy/", &list(&backends.toys)).route_to("^/", &list(&backends.files));
+    let host = Setup::new(kind, conf)
+        .workers(1)
+        .no_access_log()
+        .server_line("MaxKeepAliveRequest 100000000")
+        .server_line("KeepAliveTimeout 300")
+        .server_line("Timeout 300")
+        .server_line("MaxRequestSize 1024")
+        .start();
+    Server { addr: host.addr(), pid: host.pid(), _running: Running::Host(Box::new(host)), _port: None }
+}
+
+/// Its disk is left out: what a client takes slowly stays with the backend, and what it sends has
+/// room in memory.
+fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
+    let upstream = |name: &str, all: &[SocketAddr]| {
+        let servers: String = all.iter().map(|server| format!("server {server}; ")).collect();
+        format!("upstream {name} {{ {servers}keepalive 256; keepalive_requests 100000000; }}\n")
+    };
+    format!(
+        "{}{}server {{ listen {addr} backlog=4096;\n\
+         proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
+         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_max_temp_file_size 0;\n\
+         client_body_buffer_size 64k;\n\
+         location / {{ proxy_pass http://files; }} location /toy/ {{ proxy_pass http://toys; }} }}\n",
+        upstream("files", &backends.files),
+        upstream("toys", &backends.toys)
+    )
+}
+
+fn haproxy(addr: SocketAddr, backends: &Backends) -> String {
+    let farm = |name: &str, all: &[SocketAddr]| {
+        let servers = all.iter().zip(1..).map(|(server, nth)| format!("  server s{nth} {server}\n"));
+        format!("backend {name}\n  balance roundrobin\n{}", servers.collect::<String>())
+    };
+    format!(
+        "global\n  nbthread 1\n  maxconn {}\n  no strict-limits\n\
+         defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  timeout connect 5s\n  \
+         timeout client 300s\n  timeout server 60s\n\
+         frontend f\n  bind {addr}\n  use_backend toys if {{ path_beg /toy/ }}\n  default_backend files\n\
+         {}{}",
+        backends.descriptors,
+        farm("files", &backends.files),
+        farm("toys", &backends.toys)
+    )
+}
+
+/// It passes answers on as they come, as the others do; without that it would write long ones into
+/// files. It opens a connection to a backend for each request: its mod_proxy keeps none.
+fn lighttpd(folder: &Path, addr: SocketAddr, backends: &Backends) -> String {
+    let hosts = |all: &[SocketAddr]| {
+        let each =
+            all.iter().map(|server| format!("( \"host\" => \"127.0.0.1\", \"port\" => {} )", server.port()));
+        format!("( \"\" => ( {} ) )", each.collect::<Vec<_>>().join(", "))
+    };
+    format!(
+        "server.modules = ( \"mod_proxy\" )\n\
+         server.document-root = \"{folder}\"\nserver.upload-dirs = ( \"{folder}\" )\n\
+         server.errorlog = \"{folder}/error.log\"\n\
+         server.bind = \"127.0.0.1\"\nserver.port = {port}\n\
+         server.max-fds = {descriptors}\nserver.max-connections = {clients}\n\
+         server.listen-backlog = 4096\n\
+         server.max-keep-alive-requests = 100000000\nserver.max-keep-alive-idle = 300\n\
+         server.stream-response-body = 2\n\
+         proxy.balance = \"round-robin\"\nproxy.server = {files}\n\
+         $HTTP[\"url\"] =~ \"^/toy/\" {{ proxy.server = {toys} }}\n",
+        folder = folder.display(),
+        port = addr.port(),
+        descriptors = backends.descriptors,
+        // More than half of them it does not take.
+        clients = backends.descriptors / 2,
+        files = hosts(&backends.files),
+        toys = hosts(&backends.toys),
+    )
+}
