@@ -420,8 +420,10 @@ impl World {
             let Some(sent) = of.requests.last().filter(|_| !of.inbound.is_empty()) else { return false };
             let ask = &self.asks[sent.id];
             let client = &self.clients[ask.client];
-            // Before its head is through, an answer may be kept back and not be read for a while.
-            ask.state == State::Live && ask.answer.is_some() && !client.wants_room && !client.has_left()
+            // Before its head is through, an answer may be kept back and not be read for a
+            // while; what comes behind it is looked at when the wire is used again.
+            let flows = ask.answer.is_some() && !ask.reader.is_complete;
+            ask.state == State::Live && flows && !client.wants_room && !client.has_left()
         };
         if let Some(&wire) = desk.wires.iter().find(left) {
             self.fail(format!("wire {wire} has something for its client, and nobody is going to look"));
