@@ -38,6 +38,9 @@ impl<'a> Run<'a> {
     /// Looks who is there.
     pub fn new(options: &'a Options, backends: &'a Backends) -> Run<'a> {
         let mut run = Run { options, backends, contenders: Vec::new(), results: Results::default() };
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default();
+        run.note(format!("Load of the machine by others, before the run: {load}."));
         for contender in ALL {
             match contender.name() {
                 Ok(name) => {

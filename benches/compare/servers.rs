@@ -150,7 +150,7 @@ fn plugin(kind: Kind, backends: &Backends) -> Server {
 fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
     let upstream = |name: &str, all: &[SocketAddr]| {
         let servers: String = all.iter().map(|server| format!("server {server}; ")).collect();
-        format!("upstream {name} {{ {servers}keepalive 256; keepalive_requests 100000000; }}\n")
+        format!("upstream {name} {{ {servers}keepalive 4096; keepalive_requests 100000000; }}\n")
     };
     format!(
         "{}{}server {{ listen {addr} backlog=4096;\n\
@@ -163,13 +163,16 @@ fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
     )
 }
 
+/// By itself it gives up idle connections to backends when a quarter of its descriptors is in use,
+/// and here clients alone may take half of them.
 fn haproxy(addr: SocketAddr, backends: &Backends) -> String {
     let farm = |name: &str, all: &[SocketAddr]| {
         let servers = all.iter().zip(1..).map(|(server, nth)| format!("  server s{nth} {server}\n"));
         format!("backend {name}\n  balance roundrobin\n{}", servers.collect::<String>())
     };
     format!(
-        "global\n  nbthread 1\n  maxconn {}\n  no strict-limits\n\
+        "global\n  nbthread 1\n  maxconn {}\n  no strict-limits\n  \
+         tune.pool-low-fd-ratio 90\n  tune.pool-high-fd-ratio 95\n\
          defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  timeout connect 5s\n  \
          timeout client 300s\n  timeout server 60s\n\
          frontend f\n  bind {addr}\n  use_backend toys if {{ path_beg /toy/ }}\n  default_backend files\n\
