@@ -87,6 +87,19 @@ fn bytes_behind_the_handshake_are_not_lost_u3() {
 }
 
 #[test]
+fn bytes_behind_the_handshake_were_lost_on_a_connection_that_was_used_before_u3() {
+    let a = mirror();
+    for_each_host(|kind| {
+        let host = app(kind, &a);
+        let mut client = host.client();
+        client.get("/app/plain");
+        client.send(format!("{HANDSHAKE}early"));
+        assert_eq!(client.read("GET").status, 101);
+        assert_eq!(client.read_exactly(10), b"helloearly");
+    });
+}
+
+#[test]
 fn four_megabytes_each_way_at_once_u4() {
     let a = mirror();
     for_each_host(|kind| {

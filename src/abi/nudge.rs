@@ -83,7 +83,13 @@ impl Nudges {
     /// Takes back what is not reported yet. True if a nudge may be among those
     /// events that the server has fetched already.
     pub fn forget(&mut self, client: c_int) -> bool {
-        !self.0.is_empty() && self.0.remove(&client).is_some()
+        let Some(fd) = (!self.0.is_empty()).then(|| self.0.remove(&client)).flatten() else { return false };
+        if let Some(epoll) = LOOP.get() {
+            // Not left to the close: a child process may hold the descriptor for a moment.
+            // SAFETY: both descriptors are open.
+            unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut()) };
+        }
+        true
     }
 }
 

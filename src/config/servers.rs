@@ -136,7 +136,10 @@ impl ServerLines {
             let read = if seen.contains(&name) {
                 Err(OptionError::Twice)
             } else {
-                server.read_option(&name, text).and_then(|()| self.check_name(&server, &span))
+                server.read_option(&name, text).and_then(|()| match name.as_str() {
+                    "name" => self.check_name(&server, &span),
+                    _ => Ok(()),
+                })
             };
             if let Err(problem) = read {
                 problems.add(&span, ErrorKind::BadServerOption { option: word.to_owned(), problem });

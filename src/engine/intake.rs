@@ -77,6 +77,8 @@ pub fn look(shared: &Shared, scratch: &mut MatchScratch, bytes: &[u8], passing: 
         Err(_) => behind,
         // Nothing behind it is a request if another reader could see its end elsewhere.
         Ok(request) if request.names_framing() => behind,
+        // The first words of another protocol, if it comes to that.
+        Ok(request) if ours && request.upgrade.is_some() => behind,
         Ok(request) if request.chunked => chunked::plain_length(&bytes[head..]).unwrap_or(behind),
         Ok(request) => {
             let length = usize::try_from(request.content_length.unwrap_or(0)).unwrap_or(usize::MAX);
@@ -124,6 +126,12 @@ mod tests {
         let chunked = "POST /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(held(&format!("{chunked}0\r\n\r\n")), (chunked.len(), 5));
         assert_eq!(look_at(&format!("\r\n{GET}")), Look::Skip(2));
+    }
+
+    #[test]
+    fn what_follows_the_wish_for_another_protocol_stays_with_it() {
+        let wish = "GET /app HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+        assert_eq!(held(&format!("{wish}EARLY")), (wish.len(), 5));
     }
 
     #[test]

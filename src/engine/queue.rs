@@ -125,6 +125,10 @@ impl<N: Network> Worker<N> {
             let Some(order) = order.filter(|order| matches!(order.queueing, Queueing::Waits(_))) else {
                 continue;
             };
+            // Of the line that it stood in before: it has been to this backend since.
+            if place.as_ref().is_some_and(|place| order.tried.contains(place.index())) {
+                continue;
+            }
             if let Some(place) = place {
                 order.queueing = Queueing::Called(place);
             }

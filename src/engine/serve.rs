@@ -92,6 +92,7 @@ impl<N: Network> Worker<N> {
                     continue;
                 }
                 Choice::Nobody { why, retry_after } => {
+                    order.queueing = Queueing::No;
                     // The last failure says more than "nobody is left".
                     let (status, why, retry_after) = match exchange.status {
                         0 => (503, why, Some(retry_after)),

@@ -256,13 +256,21 @@ pub fn is_out_of_turn(fd: c_int) -> bool {
     was_ghost || NUDGES.with_borrow(|nudges| nudges.has(fd)) && is_busy()
 }
 
-/// The client is gone.
-pub fn forget(fd: c_int) {
+/// The client is gone. True if an event of it may still be reported in this pass: see [`is_ghost`].
+pub fn forget(fd: c_int) -> bool {
     INTAKE.with_borrow_mut(|intake| intake.forget(fd));
-    if NUDGED.get() && NUDGES.with_borrow_mut(|nudges| nudges.forget(fd)) {
+    let may_be_reported = NUDGED.get() && NUDGES.with_borrow_mut(|nudges| nudges.forget(fd));
+    if may_be_reported {
         GHOSTS.with_borrow_mut(|ghosts| ghosts.insert(fd));
     }
     with_line(fd, |line| *line = UNKNOWN);
+    may_be_reported
+}
+
+/// Whether an event of a client that is gone may still be reported in this pass. The server asks
+/// plugins about it only if it knows the descriptor, and takes it for a new client otherwise.
+pub fn is_ghost(fd: c_int) -> bool {
+    NUDGED.get() && GHOSTS.with_borrow(|ghosts| ghosts.contains(&fd))
 }
 
 fn with_line<R>(fd: c_int, body: impl FnOnce(&mut Line) -> R) -> Option<R> {

@@ -158,8 +158,11 @@ pub unsafe fn stage_30(
 /// Stage 50: the client is gone. Always answered with "not mine": other
 /// plugins want to know as well.
 pub fn client_gone(fd: c_int) -> bool {
-    reads::forget(fd);
+    let may_be_reported = reads::forget(fd);
     with_thread(|thread| {
+        if may_be_reported {
+            expect_ghost(thread, fd);
+        }
         let mut clients = thread.host.clients.borrow_mut();
         if let Some(number) = thread.host.peers.borrow_mut().forget(fd)
             && let Some(shared) = SHARED.get()
@@ -239,8 +242,20 @@ pub fn event_close(fd: c_int) -> bool {
             thread.host.clients.borrow_mut().set(fd, Seat::Empty);
             thread.host.end_request(fd);
         }
+        if reads::is_ghost(fd) {
+            expect_ghost(thread, fd);
+        }
     });
     false
+}
+
+/// An event of a client that is gone may still be reported in this pass. Monkey asks plugins about
+/// it only while it knows the descriptor, and has just forgotten it: without that it would take
+/// the number for a new client, and abort when there really is one (`mk_conn_read`,
+/// `mk_sched_register_client`). To change what it watches for makes it know the number again,
+/// though nothing is watched any more (`mk_epoll_change_mode`).
+fn expect_ghost(thread: &Thread, fd: c_int) {
+    thread.host.watch(fd, MODE_SLEEP);
 }
 
 /// After a panic: nothing of this worker is used any more. Clients in service

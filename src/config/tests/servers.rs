@@ -110,7 +110,7 @@ fn mistakes_about_servers_are_told_with_the_remedy() {
             "4:16: server option 'MAX=2': this option stands twice; keep one of the two",
         ),
         (
-            "Server b name=n\nServer c name=N",
+            "Server b name=n\nServer c name=N weight=2 backup",
             "5:10: server option 'name=N': the server at line 4 has this name already; write another one",
         ),
         (
