@@ -52,8 +52,9 @@ pub fn may_splice() -> bool {
 
 /// How many bytes more the socket of an unencrypted client takes for certain.
 pub fn room(fd: c_int) -> usize {
-    /// What the kernel needs beside the bytes themselves, for each of some packets.
-    const OVERHEAD: u32 = 4096;
+    /// What the kernel takes of its memory for one byte, at most: a packet to a client with a small
+    /// window has a few hundred of them (`tcp_bound_to_half_wnd`), and costs 1280 bytes beside.
+    const COST: u32 = 8;
     let mut memory = [0_u32; 16];
     let mut length = libc::socklen_t::try_from(size_of_val(&memory)).unwrap_or(0);
     // SAFETY: the kernel fills at most `length` bytes of the array.
@@ -65,7 +66,7 @@ pub fn room(fd: c_int) -> usize {
     }
     // SK_MEMINFO_SNDBUF and SK_MEMINFO_WMEM_QUEUED of linux/sock_diag.h.
     let (capacity, queued) = (memory[3], memory[5]);
-    capacity.saturating_sub(queued).saturating_sub(OVERHEAD) as usize
+    (capacity.saturating_sub(queued) / COST) as usize
 }
 
 /// Reads from an unencrypted client without blocking.
