@@ -34,6 +34,14 @@ fn until_served_by(host: &Host, name: &str, limit: Duration) -> Duration {
     begun.elapsed()
 }
 
+/// Stops a server, and asks until that is known; the other one answers meanwhile.
+fn stop_until_noticed(host: &Host, stopped: &Backend, nth: usize) {
+    stopped.stop();
+    while server(host, nth)["state"] == "online" {
+        host.get("/app").expect(200);
+    }
+}
+
 #[test]
 fn a_restarted_server_serves_again_long_before_its_time_is_over() {
     for_each_host(|kind| {
@@ -75,10 +83,7 @@ fn a_unix_socket_is_probed_as_well() {
             .with("LoadBalancer First-Alive")
             .with("ProbeInterval 200ms");
         let host = Host::start(kind, conf);
-        a.stop();
-        while server(&host, 0)["state"] == "online" {
-            host.get("/app").expect(200);
-        }
+        stop_until_noticed(&host, &a, 0);
         a.restart(vice::echo());
         until_served_by(&host, "a", Duration::from_secs(2));
     });
@@ -119,10 +124,7 @@ fn when_the_last_server_goes_one_that_is_back_is_found_at_once() {
             .with("ProbeInterval 60")
             .with("WhenAllOffline 503");
         let host = Host::start(kind, conf);
-        a.stop();
-        while server(&host, 0)["state"] == "online" {
-            host.get("/app").expect(200);
-        }
+        stop_until_noticed(&host, &a, 0);
         a.restart(vice::echo());
         thread::sleep(Duration::from_millis(100));
         assert_eq!(host.get("/app").expect(200).backend(), "b", "nobody knows yet");
@@ -212,10 +214,7 @@ fn without_probes_a_server_waits_for_its_time() {
             .with("LoadBalancer First-Alive")
             .with("ProbeOffline off");
         let host = Host::start(kind, conf);
-        a.stop();
-        while server(&host, 0)["state"] == "online" {
-            host.get("/app").expect(200);
-        }
+        stop_until_noticed(&host, &a, 0);
         a.restart(vice::echo());
         let before = a.connections();
         thread::sleep(Duration::from_millis(1500));
@@ -265,10 +264,7 @@ fn a_server_that_is_back_gets_its_share_little_by_little() {
             .with("ProbeInterval 100ms")
             .with("SlowStart 60");
         let host = Host::start(kind, conf);
-        b.stop();
-        while server(&host, 1)["state"] == "online" {
-            host.get("/app").expect(200);
-        }
+        stop_until_noticed(&host, &b, 1);
         b.restart(vice::echo());
         until_served_by(&host, "b", Duration::from_secs(3));
         let of_b = (0..110).filter(|_| host.get("/app").expect(200).backend() == "b").count();
