@@ -8,7 +8,7 @@ use super::{
     random::Random,
     seen::Seen,
     vice::{self, Next, Vice},
-    wait::pattern,
+    wait::{in_chunks, pattern},
 };
 
 /// One way to treat a request.
@@ -318,16 +318,7 @@ impl Answer {
 
     fn chunks(&self) -> Vec<u8> {
         let mut random = self.random.clone();
-        let (mut wire, mut rest) = (Vec::new(), &self.body[..]);
-        while !rest.is_empty() {
-            let (chunk, after) = rest.split_at((1 + random.below(9000)).min(rest.len()));
-            wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-            wire.extend_from_slice(chunk);
-            wire.extend_from_slice(b"\r\n");
-            rest = after;
-        }
-        wire.extend_from_slice(b"0\r\n\r\n");
-        wire
+        in_chunks(&self.body, || 1 + random.below(9000))
     }
 
     /// Somewhere behind the head and before the end; the end of the head if there is no more.

@@ -49,3 +49,17 @@ pub fn assert_bytes(got: &[u8], want: &[u8]) {
         show(want)
     );
 }
+
+/// A body in chunks, each of the next size, without trailers.
+pub fn in_chunks(body: &[u8], mut size: impl FnMut() -> usize) -> Vec<u8> {
+    let (mut wire, mut rest) = (Vec::new(), body);
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(size().min(rest.len()));
+        wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+        wire.extend_from_slice(chunk);
+        wire.extend_from_slice(b"\r\n");
+        rest = after;
+    }
+    wire.extend_from_slice(b"0\r\n\r\n");
+    wire
+}

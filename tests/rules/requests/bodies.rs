@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    Backend, Client, End, Next, Setup, assert_bytes, eventually, for_each_host,
+    Backend, Client, End, Next, Setup, assert_bytes, eventually, for_each_host, in_chunks,
     limits::{host_limit, is_limited},
     pattern,
     rules::{LIMIT, Probe, conf_of, get, on_echo, on_vice, post},
@@ -12,16 +12,8 @@ use crate::support::{
 
 /// Chunks of a body, of these sizes in turn.
 fn chunks(body: &[u8], sizes: &[usize]) -> Vec<u8> {
-    let (mut wire, mut rest, mut turn) = (Vec::new(), body, sizes.iter().cycle());
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at((*turn.next().unwrap()).min(rest.len()));
-        wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        wire.extend_from_slice(chunk);
-        wire.extend_from_slice(b"\r\n");
-        rest = after;
-    }
-    wire.extend_from_slice(b"0\r\n\r\n");
-    wire
+    let mut turn = sizes.iter().copied().cycle();
+    in_chunks(body, || turn.next().unwrap())
 }
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
