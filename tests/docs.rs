@@ -1,11 +1,21 @@
 //! What is written for people agrees with the code: the sample configuration is right,
-//! docs/CONFIG.md has exactly the keys of `config::keys`, and what the pages name is there.
+//! docs/CONFIG.md has exactly the keys of `config::keys` (`MPR_BLESS=1` writes what is made of
+//! them), each configuration that a page shows is one, and what the pages name is there.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod docs {
+    pub mod pages;
+    pub mod reference;
+}
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use monkey_proxy_reverse::config::keys::{KEYS, Key};
+use docs::pages::{self, Page, project};
+use docs::reference;
+use monkey_proxy_reverse::config::keys::{self, KEYS};
 use monkey_proxy_reverse::config::{self, LoadBalancer};
 
 #[test]
@@ -22,97 +32,166 @@ fn the_sample_configuration_is_right() {
 }
 
 #[test]
-fn the_reference_lists_each_key_with_its_default() {
-    let reference = reference();
-    let rows: Vec<&str> = reference.lines().filter(|line| line.starts_with("| [")).collect();
-    let expected: Vec<String> = KEYS.iter().map(row).collect();
-    assert_eq!(rows, expected, "\nthe table should be:\n{}\n", expected.join("\n"));
+fn the_reference_says_what_the_table_of_keys_says() {
+    let page = Page::read(reference::PAGE).text;
+    assert!(
+        reference::renewed(&page) == page,
+        "docs/CONFIG.md differs from src/config/keys/table.rs; run: MPR_BLESS=1 cargo test --test docs"
+    );
 }
 
 #[test]
-fn the_readme_lists_each_key_with_its_default() {
-    let readme = fs::read_to_string(project().join("README.md")).expect("README.md can be read");
-    let begins = |key: &Key| {
-        format!("| `{}` | {} |", key.name, key.default.map_or(String::new(), |d| format!("`{d}`")))
-    };
-    let rows: Vec<&str> = readme
-        .lines()
-        .skip_while(|line| !line.starts_with("## Configuration"))
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    assert_eq!(rows.len(), KEYS.len());
+fn the_reference_explains_each_key_once_under_a_task() {
+    let page = Page::read(reference::PAGE);
+    let sections = reference::sections(&page.text);
     for key in KEYS {
-        let begins = begins(key).replace("|  |", "| |");
-        assert!(rows.iter().any(|row| row.starts_with(&begins)), "README.md has no row {begins}");
+        let of_key = sections.iter().filter(|(_, name)| *name == key.name);
+        assert_eq!(of_key.count(), 1, "sections about {}", key.name);
     }
-}
-
-#[test]
-fn the_reference_explains_each_key_and_no_other() {
-    let reference = reference();
-    let headings: Vec<&str> = reference.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-    assert_eq!(headings, names);
+    let mut tasks: Vec<&str> = sections.iter().map(|(task, _)| *task).collect();
+    tasks.dedup();
+    let different: HashSet<&&str> = tasks.iter().collect();
+    assert_eq!(different.len(), tasks.len(), "a task comes twice: {tasks:?}");
 }
 
 #[test]
 fn the_reference_explains_each_load_balancer() {
-    let reference = reference();
+    let reference = Page::read(reference::PAGE).text;
     for balancer in LoadBalancer::ALL {
         assert!(reference.contains(&format!("* **{balancer}**")), "{balancer}");
     }
 }
 
 #[test]
-fn the_examples_in_the_reference_are_right() {
-    let reference = reference();
+fn the_defaults_in_the_table_are_those_of_the_parser() {
+    for key in KEYS {
+        let Some(default) = key.default else { continue };
+        let sections = ["PROXY_DEFAULTS", "PROXY_ENTRY"];
+        let with = |line: &str| sections.map(|section| reference::with_line(section, line).ok());
+        let said = with(&format!("{} {default}", key.name));
+        // A comment keeps the lines where they are.
+        let unsaid = with("# nothing");
+        let equal = said.iter().zip(&unsaid).filter(|(said, unsaid)| match (said, unsaid) {
+            (Some(said), Some(unsaid)) => {
+                assert_eq!(
+                    format!("{:?}", said.entries),
+                    format!("{:?}", unsaid.entries),
+                    "{} {default}",
+                    key.name
+                );
+                true
+            }
+            _ => false,
+        });
+        assert!(equal.count() > 0, "{} {default} is refused", key.name);
+    }
+}
+
+#[test]
+fn the_readme_names_keys_with_their_defaults() {
+    let readme = Page::read("README.md").text;
+    let configuration = readme.split("\n## Configuration\n").nth(1).expect("the part about keys");
+    let rows: Vec<&str> = configuration.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 10);
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim_matches([' ', '`'])).collect();
+        let (name, default) = (cells[1], cells[2]);
+        let key = KEYS.iter().find(|key| key.name == name);
+        let key = key.unwrap_or_else(|| panic!("README.md names '{name}', which is no key"));
+        assert_eq!(default, key.default.unwrap_or_default(), "{name}");
+    }
+}
+
+#[test]
+fn the_configurations_in_the_pages_are_right() {
     let mut examples = 0;
-    for block in reference.split("```conf\n").skip(1) {
-        let text = block.split("```").next().unwrap();
-        // An example that shows a few keys is a part of some entry.
-        let text = if text.contains("[PROXY_ENTRY]") {
-            text.to_owned()
-        } else {
-            let missing = |key: &str, value: &str| match text.contains(key) {
-                true => String::new(),
-                false => format!("{key} {value}\n"),
-            };
-            let missing = missing("Match", "x") + &missing("ServerList", "a");
-            format!("[PROXY_ENTRY]\n{missing}{text}")
-        };
-        if let Err(errors) = config::from_text(Path::new("example"), text.as_bytes(), &|_| None) {
-            panic!("{errors}\n{text}");
+    for page in pages::all() {
+        for block in page.blocks("conf") {
+            let text = completed(&block);
+            match config::from_text(Path::new(&page.name), text.as_bytes(), &|_| None) {
+                Ok(config) => assert!(config.warnings.is_empty(), "{:?}\n{text}", config.warnings),
+                Err(errors) => panic!("{errors}\n{text}"),
+            }
+            examples += 1;
         }
-        examples += 1;
     }
     assert!(examples > KEYS.len());
 }
 
-#[test]
-fn the_pages_link_to_what_is_there() {
-    for page in PAGES {
-        let folder = project().join(page).parent().unwrap().to_owned();
-        for link in read(page).split("](").skip(1).map(|rest| rest.split([')', '#']).next().unwrap()) {
-            assert!(link.contains("://") || folder.join(link).exists(), "{page} links to {link}");
-        }
+/// An example that shows a few keys is a part of some entry.
+fn completed(block: &str) -> String {
+    let has = |start: &str| block.lines().any(|line| line.trim_start().starts_with(start));
+    let missing = |key: &str, value: &str| match has(key) {
+        true => String::new(),
+        false => format!("{key} {value}\n"),
+    };
+    if has("[PROXY_ENTRY]") {
+        block.to_owned()
+    } else if has("[") {
+        format!("{block}\n[PROXY_ENTRY]\n{}{}", missing("Match", "x"), missing("Server", "a"))
+    } else {
+        format!("[PROXY_ENTRY]\n{}{}{block}", missing("Match", "x"), missing("Server", "a"))
     }
 }
 
 #[test]
-fn the_pages_name_what_is_there() {
+fn the_pages_link_to_what_is_there() {
+    let mut links = 0;
+    for page in pages::all() {
+        for link in page.links().into_iter().filter(|link| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = page.target(file);
+            assert!(target.exists(), "{} links to {link}", page.name);
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let anchors = Page { name: String::new(), text }.anchors();
+                assert!(anchors.iter().any(|a| a == anchor), "{} links to {link}", page.name);
+            }
+            links += 1;
+        }
+    }
+    assert!(links > KEYS.len());
+}
+
+#[test]
+fn the_pages_name_keys_that_there_are() {
+    let mut names = 0;
+    let mut unknown = Vec::new();
+    for page in pages::all().iter().filter(|page| !FOR_CODE.contains(&page.name.as_str())) {
+        for name in page.names() {
+            let word = name.split([' ', '=']).next().unwrap_or_default();
+            let humps = word.chars().filter(char::is_ascii_uppercase).count();
+            let is_camel = word.starts_with(|c: char| c.is_ascii_uppercase())
+                && word.chars().all(|c| c.is_ascii_alphanumeric())
+                && word.contains(|c: char| c.is_ascii_lowercase());
+            if !is_camel || humps < 2 {
+                continue;
+            }
+            if keys::find(word).is_none() && !OF_OTHERS.contains(&word) {
+                unknown.push(format!("{} names '{word}'", page.name));
+            }
+            names += 1;
+        }
+    }
+    assert!(unknown.is_empty(), "no such keys: {unknown:#?}");
+    assert!(names > 100);
+}
+
+#[test]
+fn the_pages_for_code_name_what_is_there() {
     let mut sources = String::new();
     gather(&project().join("src"), &mut sources);
     gather(&project().join("tests"), &mut sources);
     let words: HashSet<&str> = sources.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
     let mut names = 0;
-    for page in PAGES {
-        for name in read(page).lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+    for page in FOR_CODE.map(Page::read) {
+        for name in page.names() {
             let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == ':');
             if name.starts_with("src/") || name.starts_with("tests/") {
-                assert!(project().join(name).exists(), "{page} names {name}");
+                assert!(project().join(name).exists(), "{} names {name}", page.name);
             } else if is_name && name.contains(['_', ':']) {
                 let last = name.rsplit(':').next().unwrap();
-                assert!(words.contains(last), "{page} names {name}");
+                assert!(words.contains(last), "{} names {name}", page.name);
             }
             names += 1;
         }
@@ -121,7 +200,12 @@ fn the_pages_name_what_is_there() {
 }
 
 /// The pages for people who change the code.
-const PAGES: [&str; 4] = ["docs/ARCHITECTURE.md", "docs/LIFECYCLE.md", "docs/LEXICON.md", "CONTRIBUTING.md"];
+const FOR_CODE: [&str; 4] =
+    ["docs/ARCHITECTURE.md", "docs/LIFECYCLE.md", "docs/LEXICON.md", "CONTRIBUTING.md"];
+
+/// Names that look like keys of ours, and are keys of Monkey or of the system.
+const OF_OTHERS: &[&str] =
+    &["DocumentRoot", "FDLimit", "KeepAliveTimeout", "LimitNOFILE", "MaxRequestSize", "SymLink"];
 
 fn gather(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder of sources").flatten() {
@@ -133,22 +217,4 @@ fn gather(folder: &Path, text: &mut String) {
             _ => {}
         }
     }
-}
-
-/// The row of a key in the table of the reference.
-fn row(key: &Key) -> String {
-    let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
-    format!("| [`{}`](#{}) | {default} | {} |", key.name, key.name.to_lowercase(), key.doc)
-}
-
-fn reference() -> String {
-    read("docs/CONFIG.md")
-}
-
-fn read(page: &str) -> String {
-    fs::read_to_string(project().join(page)).unwrap_or_else(|error| panic!("{page}: {error}"))
-}
-
-fn project() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::Kind;
-use super::model::PoolSize;
+use super::model::{LoadBalancer, PoolSize};
 
 impl Kind {
     /// What a value of this form looks like, for a message.
@@ -11,7 +11,7 @@ impl Kind {
         match self {
             Kind::Servers => "server addresses, as in 127.0.0.1:8081".to_owned(),
             Kind::Server => "a server address and its options, as in 127.0.0.1:8081 weight=2".to_owned(),
-            Kind::Balancer => "the name of a load balancer".to_owned(),
+            Kind::Balancer => format!("one of {}", LoadBalancer::ALL.map(LoadBalancer::name).join(", ")),
             Kind::Patterns => "regular expressions".to_owned(),
             Kind::UrlPath => {
                 "a path that begins with / and has no blank, ? or #, as in /proxy/statistics".to_owned()

@@ -1,5 +1,5 @@
 //! The table of keys: the single source for the parser, its hints, and the documentation
-//! (`tests/docs.rs` compares it with `docs/CONFIG.md`).
+//! (`MPR_BLESS=1 cargo test --test docs` writes it into `docs/CONFIG.md`).
 
 use std::time::Duration;
 
