@@ -200,9 +200,10 @@ impl Run {
     }
 
     fn now(&self) -> Now {
-        let ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap();
+        let us = u64::try_from(self.begun.elapsed().as_micros()).unwrap() + 1000;
+        let ms = us / 1000;
         // Dates change while it runs, as they do in life.
-        Now { ms: ms + 1, unix: 1_800_000_000 + ms / 10 }
+        Now { ms, us, unix: 1_800_000_000 + ms / 10 }
     }
 
     /// So many requests at once, from the verdict to the end of the answer.

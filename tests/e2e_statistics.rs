@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::Value;
 use support::{Backend, Conf, Host, conf::STATISTICS, eventually, for_each_host, vice};
 
@@ -48,6 +50,38 @@ fn counters_per_route_and_server_add_up() {
 }
 
 #[test]
+fn connects_first_bytes_and_whole_answers_are_timed() {
+    for_each_host(|kind| {
+        let a = Backend::start("a", vice::slow_echo(Duration::from_millis(60)));
+        let host = Host::start(kind, Conf::new().with_statistics().route("^/app", &[&a]));
+        let mut client = host.client();
+        for _ in 0..4 {
+            client.get("/app").expect(200);
+        }
+        let statistics = host.statistics();
+        assert_eq!(statistics["schema"], 1);
+        let route = &statistics["routes"][0];
+        let server = server(&statistics, 0, &a.address());
+        let opened = number(server, "connections_opened");
+        assert_eq!(number(&server["connect"], "count"), opened, "{server:#}");
+        for times in [&server["first_byte"], &server["total"]] {
+            assert_eq!(number(times, "count"), 4, "{server:#}");
+            let [p50, p99, max] = ["p50_us", "p99_us", "max_us"].map(|field| number(times, field));
+            // A percentile may be a sixteenth off.
+            assert!(p50 >= 56_000 && p50 <= p99 && p99 <= max, "{server:#}");
+        }
+        assert_eq!(number(route, "requests"), 4);
+        let seconds = route["requests_by_second"].as_array().unwrap();
+        assert_eq!(seconds.len(), 60);
+        eventually(Duration::from_secs(3), "all are in whole seconds", || {
+            let statistics = host.statistics();
+            let seconds = statistics["routes"][0]["requests_by_second"].as_array().unwrap().clone();
+            seconds.iter().filter_map(Value::as_u64).sum::<u64>() == 4
+        });
+    });
+}
+
+#[test]
 fn requests_in_flight_are_connections() {
     for_each_host(|kind| {
         let a = Backend::start("a", vice::never_answers());
@@ -57,9 +91,9 @@ fn requests_in_flight_are_connections() {
             client.send_request("GET", "/app", "", b"");
         }
         let connections = || number(server(&host.statistics(), 0, &a.address()), "connections");
-        eventually(std::time::Duration::from_secs(2), "3 in flight", || connections() == 3);
+        eventually(Duration::from_secs(2), "3 in flight", || connections() == 3);
         clients.clear();
-        eventually(std::time::Duration::from_secs(3), "0 in flight", || connections() == 0);
+        eventually(Duration::from_secs(3), "0 in flight", || connections() == 0);
     });
 }
 
@@ -89,7 +123,7 @@ fn a_name_without_an_address_is_shown_as_unresolved() {
     for_each_host(|kind| {
         let conf = Conf::new().with_statistics().route_to("^/app", "no-such-host.invalid:80");
         let host = Host::start(kind, conf);
-        eventually(std::time::Duration::from_secs(4), "it is unresolved", || {
+        eventually(Duration::from_secs(4), "it is unresolved", || {
             let statistics = host.statistics();
             server(&statistics, 0, "no-such-host.invalid:80")["state"] == "unresolved"
         });

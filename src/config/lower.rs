@@ -383,6 +383,7 @@ impl Draft {
 
     fn finish(self, span: &Span, problems: &mut Problems) -> ProxyEntry {
         ProxyEntry {
+            file: span.path.to_string_lossy().into_owned(),
             line: span.line,
             patterns: self.patterns,
             servers: self.servers.finish(&self.settings.capacity, span, problems),

@@ -24,6 +24,8 @@ pub struct Config {
 /// One `[PROXY_ENTRY]`, with everything it inherits: the plan of a route and its cluster.
 #[derive(Debug, Clone)]
 pub struct ProxyEntry {
+    /// The file that the `[PROXY_ENTRY]` stands in, as messages name it.
+    pub file: String,
     /// Line of the `[PROXY_ENTRY]`, counted from 1, in the file that it stands in.
     pub line: usize,
     /// Regular expressions that were compiled once to check them; never empty.

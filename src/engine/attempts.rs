@@ -368,7 +368,7 @@ impl<N: Network> Worker<N> {
     fn drop_kept(&mut self, route: &Route, kept: KeptAnswer, now: Now) {
         let KeptAnswer { attempt, status, .. } = kept;
         self.upstreams.remove(attempt.upstream);
-        route.counters[attempt.backend].response(status);
+        self.tally.backend(route.row(attempt.backend)).response(status);
         if attempt.trial {
             self.praise(route, attempt.backend, now);
         }
@@ -452,7 +452,7 @@ mod tests {
     #[test]
     fn the_clock_begins_with_the_first_attempt() {
         let mut attempts = attempts(Guard::Off);
-        let at = |ms| Now { ms, unix: 0 };
+        let at = |ms| Now { ms, us: ms * 1000, unix: 0 };
         assert!(!attempts.begin(Some(Duration::from_secs(1)), at(500)));
         assert!(attempts.begin(Some(Duration::from_secs(1)), at(900)));
         assert_eq!(attempts.until_ms, Some(1500));
@@ -461,9 +461,9 @@ mod tests {
     #[test]
     fn a_further_attempt_waited_in_line_beyond_its_time() {
         let mut attempts = attempts(Guard::Off);
-        let left = |attempts: &Attempts, ms| attempts.time_left(Now { ms, unix: 0 });
+        let left = |attempts: &Attempts, ms| attempts.time_left(Now { ms, us: ms * 1000, unix: 0 });
         assert_eq!(left(&attempts, 500), None);
-        attempts.begin(Some(Duration::from_secs(1)), Now { ms: 500, unix: 0 });
+        attempts.begin(Some(Duration::from_secs(1)), Now { ms: 500, us: 500_000, unix: 0 });
         assert_eq!(left(&attempts, 900), Some(Duration::from_millis(600)));
         assert_eq!(left(&attempts, 5000), Some(Duration::ZERO));
     }

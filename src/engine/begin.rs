@@ -14,7 +14,7 @@ use super::queue::Queueing;
 use super::shared::Route;
 use super::status_page;
 use super::upload::{CONTINUE, Upload};
-use super::worker::{WATCH_AFTER_MS, Worker};
+use super::worker::Worker;
 use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::forward::{self, Forwarding, Framing, RequestEnd};
@@ -90,7 +90,7 @@ impl<N: Network> Worker<N> {
         }
 
         let client = client(parts, &request, in_step);
-        let mut exchange = Exchange::new(phase, client, now.ms + WATCH_AFTER_MS);
+        let mut exchange = Exchange::new(phase, client, now);
         let gathers = !upload.is_over();
         if gathers && request.expects_continue {
             exchange.pending.extend_from_slice(CONTINUE);
@@ -113,7 +113,9 @@ impl<N: Network> Worker<N> {
             tried: Default::default(),
             attempts: Attempts::new(route, &request, &self.shared.poison, now),
             queueing: Queueing::No,
+            answered_by: None,
         });
+        self.tally.route(route.index).request(now.ms / 1000);
         route.budget.request(now.ms);
         let key = self.start(exchange, now);
         if gathers {
@@ -133,7 +135,7 @@ impl<N: Network> Worker<N> {
         let (body, content_type) = status_page::render(&self.shared, page, query, now);
         let client = client(parts, &request, ends_at_head(parts, &request));
         let keep = client.keep_alive;
-        let exchange = Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS);
+        let exchange = Exchange::new(Phase::Picking, client, now);
         let key = self.start(exchange, now);
         let reply = match request.method {
             "GET" | "HEAD" => Reply { status: 200, content_type, body: &body, retry_after: None },
@@ -158,7 +160,7 @@ impl<N: Network> Worker<N> {
     ) -> ClientKey {
         let client = client(parts, request, ends_at_head(parts, request));
         let keep = client.keep_alive;
-        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
         let body = b"this is the last hop that Max-Forwards allows\n";
         let reply = Reply { status: 200, content_type: "text/plain", body, retry_after: None };
         self.reply(key, &reply, keep, now);
@@ -173,7 +175,7 @@ impl<N: Network> Worker<N> {
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
         let client = client(parts, &request, ends_at_head(parts, &request));
-        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
         self.reply_error(key, status, why, None, now);
         key
     }
@@ -200,7 +202,7 @@ impl<N: Network> Worker<N> {
             watched: false,
             half_closed: false,
         };
-        let key = self.start(Exchange::new(Phase::Picking, client, now.ms + WATCH_AFTER_MS), now);
+        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
         self.reply_error(key, refusal.status(), &refusal.to_string(), None, now);
         key
     }

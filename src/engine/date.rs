@@ -38,9 +38,9 @@ mod tests {
     #[test]
     fn the_text_follows_the_second() {
         let mut date = Date::default();
-        date.refresh(Now { ms: 5, unix: 0 });
+        date.refresh(Now { ms: 5, us: 5000, unix: 0 });
         assert_eq!(date.text(), "Thu, 01 Jan 1970 00:00:00 GMT");
-        date.refresh(Now { ms: 6, unix: 784_111_777 });
+        date.refresh(Now { ms: 6, us: 6000, unix: 784_111_777 });
         assert_eq!(date.text(), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

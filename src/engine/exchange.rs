@@ -4,16 +4,18 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Now;
 use super::attempts::Attempts;
 use super::host::Fate;
 use super::naming::Naming;
 use super::queue::Queueing;
 use super::shared::Route;
 use super::slots::Key;
+use super::times::Times;
 use super::tunnel::Ends;
 use super::upload::Upload;
 use super::upstream::Upstream;
-use super::worker::DEFAULT_CLIENT_TIMEOUT;
+use super::worker::{DEFAULT_CLIENT_TIMEOUT, WATCH_AFTER_MS};
 use crate::balancer::{InFlight, Tried};
 use crate::http::Version;
 use crate::http::body::BodyDecoder;
@@ -51,6 +53,8 @@ pub struct Exchange {
     pub head_bytes: usize,
     /// It was begun when the server was going to end already.
     pub is_late: bool,
+    /// When it has come how far.
+    pub times: Times,
 }
 
 /// The client's side of an exchange.
@@ -109,6 +113,8 @@ pub struct Order {
     pub attempts: Attempts,
     /// Whether it waits for a backend.
     pub queueing: Queueing,
+    /// The backend whose answer has come to its end.
+    pub answered_by: Option<usize>,
 }
 
 impl Order {
@@ -198,7 +204,7 @@ pub enum Phase {
 
 impl Exchange {
     /// An exchange that begins now.
-    pub fn new(phase: Phase, client: Client, watch_at_ms: u64) -> Self {
+    pub fn new(phase: Phase, client: Client, now: Now) -> Self {
         Exchange {
             phase,
             client,
@@ -207,12 +213,13 @@ impl Exchange {
             pending_from: 0,
             queued: false,
             deadline_ms: None,
-            watch_at_ms,
+            watch_at_ms: now.ms + WATCH_AFTER_MS,
             room: 0,
             status: 0,
             body_bytes: 0,
             head_bytes: 0,
             is_late: false,
+            times: Times::begin(now),
         }
     }
 

@@ -58,6 +58,7 @@ mod spare;
 mod splice;
 mod status_page;
 mod timer;
+pub mod times;
 pub mod token;
 mod tunnel;
 mod upload;
@@ -81,6 +82,8 @@ pub use worker::Worker;
 pub struct Now {
     /// Monotonic milliseconds since some moment before the first request.
     pub ms: u64,
+    /// The same in microseconds, for what is only told.
+    pub us: u64,
     /// Seconds since the Unix epoch, for dates.
     pub unix: u64,
 }

@@ -156,7 +156,7 @@ impl<N: Network> Worker<N> {
         if matches!(failure, Failure::Connect(_)) {
             endpoint.learned.stopped(now.ms);
         }
-        route.counters[backend].failure();
+        self.tally.backend(route.row(backend)).failure();
         if !route.blames_for(failure) {
             if trial {
                 route.cluster.abandon_trial(backend);

@@ -54,7 +54,11 @@ impl<N: Network> Worker<N> {
             Err(_) => return Err(Failure::ClosedInHead),
         };
         let more = upstream.readable;
-        order.route.counters[attempt.backend].bytes(0, n as u64);
+        let counters = self.tally.backend(order.route.row(attempt.backend));
+        counters.bytes(0, n as u64);
+        if let Some(us) = exchange.times.first_byte(now) {
+            counters.first_byte(us);
+        }
         self.scratch[..begun].copy_from_slice(head);
         let asked = self.take_head(key, begun + n, now)?;
         if asked.is_none() && more {
@@ -215,7 +219,7 @@ impl<N: Network> Worker<N> {
         if let Phase::Asking { attempt, .. } = std::mem::replace(&mut exchange.phase, Phase::Picking) {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
         }
-        route.counters[backend].response(answer.status);
+        self.tally.backend(route.row(backend)).response(answer.status);
         if route.blames_for_status(answer.status) {
             self.judge_status(&route, backend, trial, answer.status, now);
         } else if trial {
@@ -256,7 +260,7 @@ impl<N: Network> Worker<N> {
         exchange.status = SWITCHING_PROTOCOLS;
         exchange.head_bytes += text.len();
         let route = Arc::clone(&order.route);
-        route.counters[backend].response(SWITCHING_PROTOCOLS);
+        self.tally.backend(route.row(backend)).response(SWITCHING_PROTOCOLS);
         if trial {
             self.praise(&route, backend, now);
         }
@@ -340,7 +344,7 @@ impl<N: Network> Worker<N> {
         };
         *reusable &= !relayed.surplus;
         let tail = trailers::without(&relayed.tail, |name| order.route.rules.response.names(name));
-        order.route.counters[attempt.backend].bytes(0, n as u64);
+        self.tally.backend(order.route.row(attempt.backend)).bytes(0, n as u64);
         if relayed.done {
             self.finish_upstream(key, now);
         } else {
@@ -369,7 +373,8 @@ impl<N: Network> Worker<N> {
         let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(fate));
         exchange.deadline_ms = None;
         let Phase::Relaying { attempt, reusable, .. } = phase else { return };
-        let Some(order) = &exchange.order else { return };
+        let Some(order) = &mut exchange.order else { return };
+        order.answered_by = Some(attempt.backend);
         let whole = order.upload.is_over() && attempt.written == order.request.len();
         let route = Arc::clone(&order.route);
         if !attempt.trial && !route.blames_for_status(exchange.status) {

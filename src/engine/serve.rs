@@ -64,7 +64,7 @@ impl<N: Network> Worker<N> {
                 }
                 Phase::Flushing(fate) => {
                     let fate = *fate;
-                    return self.end(key, fate);
+                    return self.end(key, fate, now);
                 }
                 Phase::Lingering { .. } => return self.drain(key),
             };
@@ -123,21 +123,27 @@ impl<N: Network> Worker<N> {
         pooled: bool,
         now: Now,
     ) -> bool {
-        let Some(order) = self.exchanges.get_mut(key).and_then(|e| e.order.as_mut()) else { return true };
+        let Some(exchange) = self.exchanges.get_mut(key) else { return true };
+        let Some(order) = exchange.order.as_mut() else { return true };
+        exchange.times.attempt(now);
         let backend = in_flight.index();
         let route = Arc::clone(&order.route);
         let idempotent = order.idempotent;
         let endpoint = route.endpoints[backend];
         order.address_to(self.shared.endpoints[endpoint].authority());
-        route.counters[backend].request();
+        let counters = self.tally.backend(route.row(backend));
+        counters.request(now.ms / 1000);
         if order.attempts.begin(route.settings.retries.timeout, now) {
-            route.counters[backend].retry();
+            counters.retry();
         }
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, &route, idempotent, now) {
-            route.counters[backend].reused();
+            self.tally.backend(route.row(backend)).reused();
             let attempt =
                 Attempt { upstream, backend, reused: true, trial, written: 0, interims: 0, in_flight };
-            self.set_phase(key, Phase::Asking { attempt, head: Vec::new() });
+            if let Some(exchange) = self.exchanges.get_mut(key) {
+                exchange.times.connected(now);
+                exchange.phase = Phase::Asking { attempt, head: Vec::new() };
+            }
             self.set_deadline(key, route.settings.send_timeout, now);
             return true;
         }
@@ -192,7 +198,8 @@ impl<N: Network> Worker<N> {
                 let timeout = exchange.order.as_ref().and_then(|order| order.route.settings.send_timeout);
                 if let Phase::Connecting(attempt) = std::mem::replace(&mut exchange.phase, Phase::Picking) {
                     if let Some(order) = &exchange.order {
-                        order.route.counters[attempt.backend].opened();
+                        let us = exchange.times.connected(now);
+                        self.tally.backend(order.route.row(attempt.backend)).opened(us);
                     }
                     exchange.phase = Phase::Asking { attempt, head: Vec::new() };
                 }
@@ -245,7 +252,8 @@ impl<N: Network> Worker<N> {
         }
         if attempt.written != before {
             let timeout = order.asking_timeout(attempt.written);
-            order.route.counters[attempt.backend].bytes((attempt.written - before) as u64, 0);
+            let counters = self.tally.backend(order.route.row(attempt.backend));
+            counters.bytes((attempt.written - before) as u64, 0);
             self.set_deadline(key, timeout, now);
         }
         Ok(())

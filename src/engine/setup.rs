@@ -22,7 +22,7 @@ use crate::http::cookie::CookieRules;
 use crate::http::prefix::{Prefix, Prefixes};
 use crate::http::router::{BadPatterns, Router};
 use crate::http::rules::{FieldRules, ForwardedFields, HostPolicy, Piece, Rules, SetField};
-use crate::stats::{BackendCounters, RouteCounters};
+use crate::stats::{RouteCounters, Tallies};
 
 /// Why the plugin cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -64,19 +64,23 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
     let mut endpoints = Endpoints::default();
     // Another one in each process: two proxies are not to come back to a server at the same moment.
     let seed = RandomState::new().hash_one(pseudonym);
-    let routes: Vec<Arc<Route>> = config
-        .entries
-        .iter()
-        .zip(0..)
-        .map(|(entry, nth)| Arc::new(route(entry, pseudonym, draw(seed, nth), &mut endpoints)))
-        .collect();
+    let mut routes: Vec<Arc<Route>> = Vec::new();
+    let mut backends = 0;
+    for (entry, nth) in config.entries.iter().zip(0..) {
+        let rows = (routes.len(), backends);
+        let route = route(entry, pseudonym, draw(seed, nth), rows, &mut endpoints);
+        backends += route.endpoints.len();
+        routes.push(Arc::new(route));
+    }
     let patterns =
         config.entries.iter().enumerate().flat_map(|(index, entry)| {
             entry.patterns.iter().map(move |pattern| (pattern.text.as_str(), index))
         });
     let router = Router::new(patterns)?;
     let statistics = statistics_pages(&routes);
+    let tallies = Arc::new(Tallies::new(backends, routes.len()));
     Ok(Shared {
+        tallies,
         router,
         routes,
         endpoints: endpoints.list,
@@ -106,7 +110,13 @@ impl Endpoints {
     }
 }
 
-fn route(entry: &ProxyEntry, pseudonym: &str, seed: u64, endpoints: &mut Endpoints) -> Route {
+fn route(
+    entry: &ProxyEntry,
+    pseudonym: &str,
+    seed: u64,
+    (index, first_row): (usize, usize),
+    endpoints: &mut Endpoints,
+) -> Route {
     // Backends in the order of their first mention; the lists repeat them by weight.
     let mut backends = Vec::new();
     let (mut names, mut labels, mut limits) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,12 +140,14 @@ fn route(entry: &ProxyEntry, pseudonym: &str, seed: u64, endpoints: &mut Endpoin
     let plan = Plan { primary: &primary, backup: &backup, backends: backends.len(), limits: &limits };
     let cluster = Arc::new(Cluster::new(algorithm, &plan, policy));
     Route {
+        file: entry.file.clone(),
         line: entry.line,
         patterns: entry.patterns.iter().map(|pattern| pattern.text.clone()).collect(),
         load_balancer: entry.load_balancer.to_string(),
         algorithm,
         cluster,
-        counters: backends.iter().map(|_| BackendCounters::default()).collect(),
+        index,
+        first_row,
         endpoints: backends,
         names,
         labels,

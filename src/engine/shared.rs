@@ -13,7 +13,7 @@ use crate::config::{Settings, WhenAllOffline};
 use crate::http::path;
 use crate::http::router::{Router, RouterScratch};
 use crate::http::rules::Rules;
-use crate::stats::{BackendCounters, RouteCounters};
+use crate::stats::{RouteCounters, Tallies};
 
 /// Everything that was configured, ready to serve.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Shared {
     pub(super) routes: Vec<Arc<Route>>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
     pub(super) statistics: Vec<StatisticsPage>,
+    /// What the workers count.
+    pub(super) tallies: Arc<Tallies>,
     /// The requests that make backends break.
     pub(super) poison: Poison,
     /// The numbers of the open client connections, for Naive.
@@ -37,6 +39,8 @@ pub struct Shared {
 /// One `[PROXY_ENTRY]`.
 #[derive(Debug)]
 pub struct Route {
+    /// The file that its section stands in.
+    pub file: String,
     /// The line of its section.
     pub line: usize,
     /// Its patterns as written.
@@ -53,9 +57,11 @@ pub struct Route {
     pub names: Vec<Option<String>>,
     /// What messages call each backend.
     pub labels: Vec<String>,
-    /// The counters of each backend.
-    pub counters: Vec<BackendCounters>,
-    /// The counters of it as a whole.
+    /// Its own index among the routes.
+    pub index: usize,
+    /// The row of its first backend in the tallies.
+    pub first_row: usize,
+    /// What happens to it rarely.
     pub totals: RouteCounters,
     /// How many of its requests may be sent again.
     pub budget: Budget,
@@ -112,6 +118,11 @@ impl Shared {
 }
 
 impl Route {
+    /// The row of one of its backends in the tallies.
+    pub fn row(&self, backend: usize) -> usize {
+        self.first_row + backend
+    }
+
     /// Whether its balancer asks for the client's connection number.
     pub fn needs_connection_number(&self) -> bool {
         self.algorithm == Algorithm::Naive

@@ -61,7 +61,7 @@ impl<N: Network> Worker<N> {
             // A read will tell.
             Err(_) => return Spliced::No,
         };
-        order.route.counters[attempt.backend].bytes(0, bytes as u64);
+        self.tally.backend(order.route.row(attempt.backend)).bytes(0, bytes as u64);
         if body.pass(bytes as u64) {
             // Whatever stands behind that is seen by who takes the connection out of the pool.
             upstream.readable = false;

@@ -7,6 +7,7 @@ use super::date::Date;
 use super::shared::{Route, Shared};
 use crate::balancer::HealthState;
 use crate::http::reply;
+use crate::stats::snapshot::SCHEMA;
 use crate::stats::{BackendRow, RouteRow, Snapshot, html};
 
 /// The body and media type of the statistics page `page` for a query string.
@@ -30,8 +31,10 @@ pub fn last_resort(now: Now) -> Vec<u8> {
 fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {
     let routes = shared.statistics.get(page).map_or(&[][..], |page| &page.routes);
     Snapshot {
+        schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         uptime: now.ms / 1000,
+        time: now.unix,
         routes: routes.iter().map(|&route| route_row(shared, &shared.routes[route], now)).collect(),
     }
 }
@@ -40,10 +43,15 @@ fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
     let backends: Vec<BackendRow> =
         (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
     let (queued, queue_full, queue_timed_out) = route.totals.queueing();
+    let totals = shared.tallies.route(route.index, now.ms / 1000);
     RouteRow {
+        file: route.file.clone(),
         line: route.line,
         patterns: route.patterns.clone(),
         load_balancer: route.load_balancer.clone(),
+        requests: totals.requests,
+        requests_per_second: totals.history.rate(),
+        requests_by_second: totals.history.counts().to_vec(),
         retries: backends.iter().map(|backend| backend.retries).sum(),
         retries_denied: route.totals.retries_denied(),
         poisoned: route.totals.times_poisoned(),
@@ -59,12 +67,10 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
     let endpoint = &shared.endpoints[route.endpoints[index]];
     let backend = route.cluster.backend(index);
     let health = backend.health(now.ms);
-    let counters = &route.counters[index];
+    let totals = shared.tallies.backend(route.row(index), now.ms / 1000);
     let online = health.state == HealthState::Online;
     let ago = |at_ms: u64| now.ms.saturating_sub(at_ms) / 1000;
-    let [_, status_2xx, status_3xx, status_4xx, status_5xx] = counters.classes();
-    let (bytes_sent, bytes_received) = counters.traffic();
-    let (connections_opened, connections_reused) = counters.connections();
+    let [_, status_2xx, status_3xx, status_4xx, status_5xx] = totals.classes;
     BackendRow {
         address: endpoint.label().to_owned(),
         name: route.names[index].clone(),
@@ -79,13 +85,14 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         max: backend.limit().map(NonZeroU32::get),
         connections: endpoint.connections(),
         active: backend.in_flight(),
-        requests: counters.requests(),
+        requests: totals.requests,
+        requests_per_second: totals.history.rate(),
         status_2xx,
         status_3xx,
         status_4xx,
         status_5xx,
-        failures: counters.failures(),
-        retries: counters.retries(),
+        failures: totals.failures,
+        retries: totals.retries,
         offline_count: health.offline_count,
         trial_in: health.offline_until_ms.map(|at| at.saturating_sub(now.ms).div_ceil(1000)),
         last_check: health.last_check_ms.map(ago),
@@ -98,11 +105,14 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         consecutive_failures: health.consecutive_failures,
         last_probe: health.last_probe.map(|probed| ago(probed.at_ms)),
         last_probe_result: health.last_probe.map(|probed| if probed.good { "good" } else { "bad" }),
-        bytes_sent,
-        bytes_received,
-        connections_opened,
-        connections_reused,
+        bytes_sent: totals.sent,
+        bytes_received: totals.received,
+        connections_opened: totals.opened,
+        connections_reused: totals.reused,
         connections_stale: endpoint.stale(),
         learned_idle_ms: endpoint.learned.limit_ms(now.ms),
+        connect: (&totals.connect).into(),
+        first_byte: (&totals.first_byte).into(),
+        total: (&totals.total).into(),
     }
 }

@@ -57,7 +57,7 @@ impl<N: Network> Worker<N> {
                     return None;
                 }
                 Ok(Some(n)) => {
-                    order.route.counters[attempt.backend].bytes(0, n as u64);
+                    self.tally.backend(order.route.row(attempt.backend)).bytes(0, n as u64);
                     self.set_deadline(key, timeout, now);
                     let buffer = std::mem::take(&mut self.scratch);
                     let bytes = Outgoing { first: Vec::new(), from: 0, buffer, body: n, more: false };
@@ -99,7 +99,7 @@ impl<N: Network> Worker<N> {
             }
         }
         let progress = attempt.written - before;
-        order.route.counters[attempt.backend].bytes(progress as u64, 0);
+        self.tally.backend(order.route.row(attempt.backend)).bytes(progress as u64, 0);
         let told = ends.client && !ends.client_told && attempt.written == order.request.len();
         if told {
             ends.client_told = true;

@@ -218,7 +218,7 @@ impl<N: Network> Worker<N> {
         let writable = upstream.writable;
         let limit = order.upload.wants(order.route.settings.buffer_size);
         if progress > 0 {
-            order.route.counters[attempt.backend].bytes(progress as u64, 0);
+            self.tally.backend(order.route.row(attempt.backend)).bytes(progress as u64, 0);
             let relaying = matches!(exchange.phase, Phase::Relaying { .. });
             if relaying && !exchange.has_pending() {
                 let timeout = exchange.read_timeout();

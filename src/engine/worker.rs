@@ -29,6 +29,7 @@ use super::{Now, probing, resolver};
 use crate::http::chunked::CHUNK_END;
 use crate::http::forward::Answering;
 use crate::http::reply::{self, Reply};
+use crate::stats::Tally;
 
 /// A client that leaves politely is looked for once its exchange lasts longer.
 pub(super) const WATCH_AFTER_MS: u64 = 500;
@@ -45,6 +46,8 @@ pub(super) const DEFAULT_CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Worker<N: Network = Sockets> {
     pub(super) shared: Arc<Shared>,
+    /// What this worker counts.
+    pub(super) tally: Tally,
     pub(super) network: N,
     waker: Arc<dyn Wake>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -118,6 +121,7 @@ impl<N: Network> Worker<N> {
             pipe: None,
             spare: Spare::default(),
             matching: shared.match_scratch(),
+            tally: shared.tallies.join(),
             date: Date::default(),
             driving: false,
             steps: 0,
@@ -353,12 +357,15 @@ impl<N: Network> Worker<N> {
     }
 
     /// Lets the host end the exchange.
-    pub(super) fn end(&mut self, key: ClientKey, fate: Fate) -> Option<Action> {
+    pub(super) fn end(&mut self, key: ClientKey, fate: Fate, now: Now) -> Option<Action> {
         let exchange = self.exchanges.remove(key)?;
         self.unwatch_client(&exchange);
         let end = End { status: exchange.status, body_bytes: exchange.body_bytes, fate };
         self.recycle(exchange.pending);
         if let Some(mut order) = exchange.order {
+            if let Some(backend) = order.answered_by {
+                self.tally.backend(order.route.row(backend)).served(exchange.times.total_us(now));
+            }
             self.abandon_kept(&mut order);
             self.recycle(order.request);
         }

@@ -1,91 +1,120 @@
-//! What is counted for each backend of each route.
+//! What is counted. Of what each request does, every worker has counters of its own (see [`super::tally`]);
+//! what happens rarely is counted in one place for all.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counters of one backend. They only grow.
+use super::histogram::Histogram;
+use super::seconds::Seconds;
+
+/// A number that one thread alone changes, while others may read it: no change is ever lost, and none
+/// costs more than one of an ordinary variable.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. For the one thread that owns it.
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// Makes it this, if it is less. For the one thread that owns it.
+    pub fn raise(&self, to: u64) {
+        if self.0.load(Relaxed) < to {
+            self.0.store(to, Relaxed);
+        }
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker counts of one backend of one route.
 ///
-/// Each stands on cache lines of its own: workers that use different backends
-/// do not slow each other down.
+/// The alignment keeps it off the cache lines of all others (two lines: processors fetch pairs).
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct BackendCounters {
-    requests: AtomicU64,
-    classes: [AtomicU64; 5],
-    failures: AtomicU64,
-    retries: AtomicU64,
-    opened: AtomicU64,
-    reused: AtomicU64,
-    sent: AtomicU64,
-    received: AtomicU64,
+    pub(super) requests: Counter,
+    pub(super) classes: [Counter; 5],
+    pub(super) failures: Counter,
+    pub(super) retries: Counter,
+    pub(super) opened: Counter,
+    pub(super) reused: Counter,
+    pub(super) sent: Counter,
+    pub(super) received: Counter,
+    pub(super) connect: Histogram,
+    pub(super) first_byte: Histogram,
+    pub(super) total: Histogram,
+    pub(super) seconds: Seconds,
 }
 
 impl BackendCounters {
-    /// A request is handed to this backend (each attempt counts).
-    pub fn request(&self) {
-        self.requests.fetch_add(1, Relaxed);
+    /// A request is handed to this backend (each attempt counts), in this second.
+    pub fn request(&self, second: u64) {
+        self.requests.add(1);
+        self.seconds.count(second);
     }
 
     /// A final response head came, with this status.
     pub fn response(&self, status: u16) {
         if let Some(class) = self.classes.get(usize::from(status / 100).wrapping_sub(1)) {
-            class.fetch_add(1, Relaxed);
+            class.add(1);
         }
     }
 
     /// An attempt failed: no connection, no proper answer, or not in time.
     pub fn failure(&self) {
-        self.failures.fetch_add(1, Relaxed);
+        self.failures.add(1);
     }
 
     /// A request is handed to this backend that another attempt has failed.
     pub fn retry(&self) {
-        self.retries.fetch_add(1, Relaxed);
+        self.retries.add(1);
     }
 
-    /// A connection to it is open now.
-    pub fn opened(&self) {
-        self.opened.fetch_add(1, Relaxed);
+    /// A connection to it is open now; it took so many microseconds.
+    pub fn opened(&self, us: u64) {
+        self.opened.add(1);
+        self.connect.record(us);
     }
 
     /// A request goes out over a connection that was kept.
     pub fn reused(&self) {
-        self.reused.fetch_add(1, Relaxed);
+        self.reused.add(1);
+    }
+
+    /// Its answer began so many microseconds after it could be asked.
+    pub fn first_byte(&self, us: u64) {
+        self.first_byte.record(us);
+    }
+
+    /// A request was served with its whole answer, so many microseconds after it came.
+    pub fn served(&self, us: u64) {
+        self.total.record(us);
     }
 
     /// Bytes moved: `sent` to the backend, `received` from it.
     pub fn bytes(&self, sent: u64, received: u64) {
-        self.sent.fetch_add(sent, Relaxed);
-        self.received.fetch_add(received, Relaxed);
+        self.sent.add(sent);
+        self.received.add(received);
     }
+}
 
-    /// Requests handed to this backend.
-    pub fn requests(&self) -> u64 {
-        self.requests.load(Relaxed)
-    }
+/// What one worker counts of one route.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct RequestCounters {
+    pub(super) requests: Counter,
+    pub(super) seconds: Seconds,
+}
 
-    /// Responses by hundreds: `[1xx, 2xx, 3xx, 4xx, 5xx]`.
-    pub fn classes(&self) -> [u64; 5] {
-        [0, 1, 2, 3, 4].map(|i: usize| self.classes[i].load(Relaxed))
-    }
-
-    /// Failed attempts.
-    pub fn failures(&self) -> u64 {
-        self.failures.load(Relaxed)
-    }
-
-    /// Requests handed to this backend after an attempt that failed.
-    pub fn retries(&self) -> u64 {
-        self.retries.load(Relaxed)
-    }
-
-    /// Connections opened, and requests that went out over one that was kept.
-    pub fn connections(&self) -> (u64, u64) {
-        (self.opened.load(Relaxed), self.reused.load(Relaxed))
-    }
-
-    /// Bytes sent to and received from the backend.
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.sent.load(Relaxed), self.received.load(Relaxed))
+impl RequestCounters {
+    /// A request came for this route, in this second.
+    pub fn request(&self, second: u64) {
+        self.requests.add(1);
+        self.seconds.count(second);
     }
 }
 
@@ -139,19 +168,5 @@ impl RouteCounters {
     /// Failures that were the fault of the request.
     pub fn times_poisoned(&self) -> u64 {
         self.poisoned.load(Relaxed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn statuses_fall_into_their_hundreds() {
-        let counters = BackendCounters::default();
-        for status in [200, 204, 301, 404, 599, 600, 99, 0] {
-            counters.response(status);
-        }
-        assert_eq!(counters.classes(), [0, 2, 1, 1, 1]);
     }
 }

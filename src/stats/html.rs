@@ -146,9 +146,15 @@ mod tests {
     #[test]
     fn values_are_escaped() {
         let snapshot = Snapshot {
+            schema: 1,
             version: "1",
             uptime: 7300,
+            time: 0,
             routes: vec![RouteRow {
+                file: "p.conf".into(),
+                requests: 1,
+                requests_per_second: 0.1,
+                requests_by_second: vec![],
                 line: 3,
                 patterns: vec!["<script>\"&'".into()],
                 load_balancer: "Round-Robin".into(),

@@ -3,13 +3,22 @@
 
 use serde::Serialize;
 
+use super::histogram::Distribution;
+
+/// The version of the JSON form: it changes when a name goes away or changes its meaning.
+pub const SCHEMA: u32 = 1;
+
 /// Everything on one statistics page.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: u32,
     /// The version of this plugin.
     pub version: &'static str,
     /// Seconds since the plugin was loaded.
     pub uptime: u64,
+    /// When this was so, in seconds of the Unix epoch.
+    pub time: u64,
     /// The routes in file order.
     pub routes: Vec<RouteRow>,
 }
@@ -17,12 +26,20 @@ pub struct Snapshot {
 /// One `[PROXY_ENTRY]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RouteRow {
+    /// The configuration file that its section stands in.
+    pub file: String,
     /// The line of its section in the configuration file.
     pub line: usize,
     /// Its patterns.
     pub patterns: Vec<String>,
     /// Its balancer, as the configuration spells it.
     pub load_balancer: String,
+    /// Requests that came for it.
+    pub requests: u64,
+    /// Of these, in a second; the mean of the latest ten.
+    pub requests_per_second: f64,
+    /// Of these, in each of the last 60 seconds; the latest last.
+    pub requests_by_second: Vec<u32>,
     /// Attempts that followed a failed one of the same request, at all of its backends.
     pub retries: u64,
     /// Requests that were not asked again for want of `RetryBudget`.
@@ -62,6 +79,8 @@ pub struct BackendRow {
     pub active: u32,
     /// Requests handed to it, every attempt counted.
     pub requests: u64,
+    /// Of these, in a second; the mean of the latest ten.
+    pub requests_per_second: f64,
     /// Its answers with a 2xx status.
     pub status_2xx: u64,
     /// Its answers with a 3xx status.
@@ -103,6 +122,44 @@ pub struct BackendRow {
     /// Milliseconds that it leaves idle connections open, as learned from its
     /// closes; none if nothing was learned.
     pub learned_idle_ms: Option<u64>,
+    /// How long its connections took to open.
+    pub connect: Durations,
+    /// From the connection to the first byte of an answer.
+    pub first_byte: Durations,
+    /// From the coming of a request to the end of this backend's whole answer to it, other attempts
+    /// and the line included.
+    pub total: Durations,
+}
+
+/// How long something took, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Durations {
+    /// How often it happened.
+    pub count: u64,
+    /// The mean; none if it never happened, as with the others.
+    pub mean_us: Option<u64>,
+    /// Half of them were not longer; at most 1/16 off.
+    pub p50_us: Option<u64>,
+    /// 95 of 100 were not longer; at most 1/16 off.
+    pub p95_us: Option<u64>,
+    /// 99 of 100 were not longer; at most 1/16 off.
+    pub p99_us: Option<u64>,
+    /// The longest.
+    pub max_us: Option<u64>,
+}
+
+impl From<&Distribution> for Durations {
+    fn from(all: &Distribution) -> Self {
+        let [p50_us, p95_us, p99_us] = [50, 95, 99].map(|percent| all.percentile_us(percent));
+        Durations {
+            count: all.count(),
+            mean_us: all.sum_us().checked_div(all.count()),
+            p50_us,
+            p95_us,
+            p99_us,
+            max_us: p50_us.map(|_| all.max_us()),
+        }
+    }
 }
 
 impl Snapshot {

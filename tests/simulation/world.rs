@@ -163,7 +163,7 @@ impl World {
     }
 
     pub fn now(&self) -> Now {
-        Now { ms: self.now_ms, unix: 1_700_000_000 + self.now_ms / 1000 }
+        Now { ms: self.now_ms, us: self.now_ms * 1000, unix: 1_700_000_000 + self.now_ms / 1000 }
     }
 
     /// Puts something on the agenda. What is due in the same millisecond comes in any order.
