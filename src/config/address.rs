@@ -28,6 +28,8 @@ pub enum AddressError {
     Host,
     #[error("servers are separated by blanks, not by commas; write a blank")]
     Comma,
+    #[error("an address has no quotes; write it as in 127.0.0.1:8081")]
+    Quotes,
     #[error(
         "options stand behind the address of a Server line; write one, as in 'Server 127.0.0.1:8081 weight=2'"
     )]
@@ -40,6 +42,9 @@ pub enum AddressError {
 pub(super) fn parse(text: &str) -> Result<ServerAddress, AddressError> {
     if text.contains(',') {
         return Err(AddressError::Comma);
+    }
+    if text.contains(['"', '\'']) {
+        return Err(AddressError::Quotes);
     }
     if let Some(path) = strip_prefix_ignoring_case(text, "unix:") {
         return unix(path);
@@ -60,7 +65,13 @@ pub(super) fn parse(text: &str) -> Result<ServerAddress, AddressError> {
         return bracketed(rest);
     }
     if text.matches(':').count() > 1 && text.parse::<Ipv6Addr>().is_ok() {
-        return Err(AddressError::Brackets { remedy: format!("[{text}] or [{text}]:port") });
+        let remedy = match text.rsplit_once(':') {
+            Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() && parse_port(port).is_ok() => {
+                format!("[{address}]:{port} or [{text}]:port")
+            }
+            _ => format!("[{text}] or [{text}]:port"),
+        };
+        return Err(AddressError::Brackets { remedy });
     }
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) => (host, parse_port(port)?),
@@ -173,11 +184,13 @@ mod tests {
             ("HTTPS://a", "connections to servers are not encrypted; write name:port of a plain HTTP port"),
             ("a:80/app", "a server has no path; write 'a:80'"),
             ("::1", "an IPv6 address stands in brackets; write [::1] or [::1]:port"),
+            ("fd00::2:80", "an IPv6 address stands in brackets; write [fd00::2]:80 or [fd00::2:80]:port"),
             ("[::1", "not an IPv6 address in brackets; write it as in [::1]:8080"),
             ("[127.0.0.1]:80", "not an IPv6 address in brackets; write it as in [::1]:8080"),
             ("[::1]80", "not a port; write a number from 1 to 65535 after the colon"),
             ("127.0.0.256", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
             ("10.0.1:80", "not an IPv4 address; write four numbers from 0 to 255, as in 127.0.0.1:8080"),
+            ("\"a:80\"", "an address has no quotes; write it as in 127.0.0.1:8081"),
             ("a:80,b:80", "servers are separated by blanks, not by commas; write a blank"),
             (
                 "weight=3",

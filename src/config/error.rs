@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::address::AddressError;
 use super::heads::HeaderError;
+use super::hints;
 use super::keys;
 use super::servers::OptionError;
 
@@ -45,11 +46,37 @@ impl ConfigError {
         &self.kind
     }
 
+    /// The name of its kind for programs, such as `unknown-key`.
+    pub fn code(&self) -> String {
+        let shown = format!("{:?}", self.kind);
+        let name = shown.split([' ', '(']).next().unwrap_or_default();
+        let mut code = String::new();
+        for letter in name.chars() {
+            if letter.is_ascii_uppercase() && !code.is_empty() {
+                code.push('-');
+            }
+            code.push(letter.to_ascii_lowercase());
+        }
+        code
+    }
+
+    /// The message in two parts: what is wrong, and what would be right.
+    pub fn summary_and_remedy(&self) -> (String, String) {
+        let message = self.kind.to_string();
+        // What is quoted from the file stands in the first part.
+        let last = message.rmatch_indices("; ").find(|(at, _)| !message[..*at].ends_with(' '));
+        match last {
+            Some((at, _)) => (message[..at].to_owned(), message[at + 2..].to_owned()),
+            None => (message, String::new()),
+        }
+    }
+
     /// Whether the configuration can be used in spite of it.
     pub fn is_warning(&self) -> bool {
         matches!(
             self.kind,
             ErrorKind::NotAComment
+                | ErrorKind::QuotedPattern
                 | ErrorKind::TextAfterSection
                 | ErrorKind::ShadowedEntry { .. }
                 | ErrorKind::ShadowedPattern { .. }
@@ -192,7 +219,7 @@ pub enum ErrorKind {
     UnknownSection { name: String, suggestion: Option<String> },
     #[error("[PROXY_DEFAULTS] stands already at {first}; keep one and move the keys there")]
     DuplicateDefaults { first: String },
-    #[error("unknown key {}; {}", quoted(.key), key_hint(.suggestion.as_deref()))]
+    #[error("unknown key {}; {}", quoted(.key), key_hint(.key, .suggestion.as_deref()))]
     UnknownKey { key: String, suggestion: Option<String> },
     #[error("key '{key}' stands already at {first}; keep one of the two lines")]
     DuplicateKey { key: String, first: String },
@@ -208,9 +235,13 @@ pub enum ErrorKind {
     NoServers,
 
     // Values.
-    #[error("{} is no value for {key}; write {expected}", quoted(.value))]
+    #[error("{} is no value for {key}; {}", quoted(.value), value_hint(.key, .value, .expected))]
     BadValue { key: String, value: String, expected: String },
-    #[error("unknown load balancer {}; write one of {valid}", quoted(.name))]
+    #[error("a line needs no ';' at its end; remove it")]
+    Semicolon,
+    #[error("the quotes belong to the pattern, no path has them; remove them")]
+    QuotedPattern,
+    #[error("unknown load balancer {}; {}write one of {valid}", quoted(.name), balancer_hint(.name))]
     UnknownBalancer { name: String, valid: String },
     #[error("server {}: {problem}", quoted(.text))]
     BadAddress { text: String, problem: AddressError },
@@ -230,8 +261,7 @@ pub enum ErrorKind {
     #[error("more than {limit} servers or {shares} shares in one entry; split them over several entries")]
     TooManyServers { limit: usize, shares: u32 },
     #[error(
-        "pattern {} is not usable: {reason}; write a regular expression without look-around and back-references, and \\ before a character that stands for itself",
-        quoted(.pattern)
+        "pattern {} is not usable: {reason}; {}", quoted(.pattern), pattern_hint(.pattern)
     )]
     BadPattern { pattern: String, reason: String },
 
@@ -348,10 +378,29 @@ fn section_hint(suggestion: Option<&str>) -> String {
     }
 }
 
-fn key_hint(suggestion: Option<&str>) -> String {
-    match suggestion {
-        Some(name) => format!("did you mean '{name}'?"),
-        None => format!("the keys are {}", keys::names()),
+fn key_hint(key: &str, suggestion: Option<&str>) -> String {
+    match (hints::foreign_key(key), suggestion) {
+        (Some(hint), _) => format!("write {hint}"),
+        (None, Some(name)) => format!("did you mean '{name}'?"),
+        (None, None) => "none is called anything like it, 'mkproxy keys' lists them all".to_owned(),
+    }
+}
+
+fn value_hint(key: &str, value: &str, expected: &str) -> String {
+    match keys::find(key).and_then(|key| hints::value(key, value)) {
+        Some(meant) => format!("did you mean '{meant}'? Write {expected}"),
+        None => format!("write {expected}"),
+    }
+}
+
+fn balancer_hint(name: &str) -> String {
+    hints::balancer(name).map(|name| format!("did you mean '{name}'? Or ")).unwrap_or_default()
+}
+
+fn pattern_hint(pattern: &str) -> String {
+    match hints::glob(pattern) {
+        Some(meant) => format!("did you mean '{meant}'? A star repeats what stands before it"),
+        None => "write a regular expression without look-around and back-references, and \\ before a character that stands for itself".to_owned(),
     }
 }
 

@@ -211,11 +211,6 @@ pub fn find(name: &str) -> Option<&'static Key> {
         .find(|key| normalized(key.name) == name || key.alias.is_some_and(|alias| normalized(alias) == name))
 }
 
-/// All names, for a message.
-pub fn names() -> String {
-    KEYS.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

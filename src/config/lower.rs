@@ -6,11 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use regex::bytes::RegexBuilder;
+use regex_syntax::ParserBuilder;
 
 use super::PATTERN_SIZE_LIMIT;
 use super::error::{ErrorKind, Problems, Span};
 use super::heads::{self, Header, HeaderError, Side};
 use super::health;
+use super::hints;
 use super::keys::{self, KEYS, Key, KeyId, Kind};
 use super::model::{LoadBalancer, Pattern, ProxyEntry, Settings, UpgradePolicy};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
@@ -186,6 +188,11 @@ impl Draft {
             return;
         }
         let span = entry.span.at_column(value.column());
+        if text.ends_with(';') && !matches!(key.kind, Kind::Patterns | Kind::Field { .. }) {
+            let span = span.at_column(value.column_at(&text[text.len() - 1..]));
+            problems.add(&span, ErrorKind::Semicolon);
+            return;
+        }
         if let Some((_, name)) = heads::first_variable(text)
             && !matches!(key.kind, Kind::Field { .. })
         {
@@ -274,10 +281,14 @@ impl Draft {
             let span = span.at_column(column);
             match check_pattern(word) {
                 Ok(()) => {
+                    if is_quoted(word) {
+                        problems.add(&span, ErrorKind::QuotedPattern);
+                    }
                     self.patterns.push(Pattern { text: word.to_owned(), line: span.line, column });
                     self.pattern_spans.push(span);
                 }
-                Err(reason) => {
+                Err((at, reason)) => {
+                    let span = span.at_column(value.column_at(word.get(at..).unwrap_or(word)));
                     let pattern = word.to_owned();
                     problems.add(&span, ErrorKind::BadPattern { pattern, reason });
                 }
@@ -419,8 +430,19 @@ fn warn_of_shadows(entries: &[(Span, Draft)], problems: &mut Problems) {
     }
 }
 
-/// Compiles a pattern as the router will, and throws the result away.
-fn check_pattern(pattern: &str) -> Result<(), String> {
+/// Compiles a pattern as the router will, and throws the result away. What is wrong, and at
+/// which byte.
+fn check_pattern(pattern: &str) -> Result<(), (usize, String)> {
+    let mut parser = ParserBuilder::new().case_insensitive(true).unicode(false).utf8(false).build();
+    match parser.parse(pattern) {
+        Err(regex_syntax::Error::Parse(error)) => {
+            return Err((error.span().start.offset, error.kind().to_string()));
+        }
+        Err(regex_syntax::Error::Translate(error)) => {
+            return Err((error.span().start.offset, error.kind().to_string()));
+        }
+        _ => {}
+    }
     RegexBuilder::new(pattern)
         .case_insensitive(true)
         .unicode(false)
@@ -429,9 +451,9 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
         .map(|_| ())
         .map_err(|error| match error {
             regex::Error::CompiledTooBig(limit) => {
-                format!("it takes more than {limit} bytes when compiled")
+                (0, format!("it takes more than {limit} bytes when compiled"))
             }
-            error => short_reason(&error.to_string()),
+            error => (0, short_reason(&error.to_string())),
         })
 }
 
@@ -441,7 +463,14 @@ fn short_reason(message: &str) -> String {
     last.trim().trim_start_matches("error: ").to_owned()
 }
 
+fn is_quoted(word: &str) -> bool {
+    ['"', '\''].into_iter().any(|quote| word.len() > 1 && word.starts_with(quote) && word.ends_with(quote))
+}
+
 fn suggested_key(name: &str) -> Option<&'static Key> {
+    if let Some(hint) = hints::foreign_key(name) {
+        return hint.split('\'').nth(1).and_then(keys::find);
+    }
     keys::find(closest(name, KEYS.iter().map(|key| key.name))?)
 }
 

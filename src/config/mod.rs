@@ -9,6 +9,7 @@ mod address;
 mod error;
 mod heads;
 mod health;
+mod hints;
 pub mod keys;
 mod lower;
 mod model;

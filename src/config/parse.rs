@@ -60,15 +60,17 @@ struct Part {
 impl Value {
     /// The words of it, each with its column.
     pub fn words(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text.split_ascii_whitespace().map(|word| {
-            let offset = word.as_ptr().addr() - self.text.as_ptr().addr();
-            (self.column_of(offset), word)
-        })
+        self.text.split_ascii_whitespace().map(|word| (self.column_at(word), word))
     }
 
     /// Column of the first character.
     pub fn column(&self) -> usize {
         self.column_of(0)
+    }
+
+    /// Column of a part of it, such as one of its words, or what begins inside of one.
+    pub fn column_at(&self, part: &str) -> usize {
+        self.column_of(part.as_ptr().addr() - self.text.as_ptr().addr())
     }
 
     fn column_of(&self, offset: usize) -> usize {

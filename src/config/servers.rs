@@ -59,6 +59,10 @@ pub enum OptionError {
     Unknown { suggestion: Option<&'static str> },
     #[error("a Server line has one address; write a line for each server, or ServerList")]
     SecondAddress,
+    #[error("the address stands first; write '{address} name={name}'")]
+    NameFirst { name: String, address: String },
+    #[error("not an option; between an option and its value write '=', as in weight=2")]
+    Colon,
     #[error("not a weight; write a whole number from 1 to {WEIGHT_MAX}, as in weight=2")]
     Weight,
     #[error("not a number of requests; write a whole number from 0 to {REQUESTS_MAX}, as in max=100")]
@@ -123,10 +127,10 @@ impl ServerLines {
     /// Adds the server of a `Server` line.
     pub fn add_line(&mut self, span: &Span, value: &Value, problems: &mut Problems) {
         let mut words = value.words();
-        let Some((column, word)) = words.next() else { return };
-        let mut server = match address::parse(word) {
+        let Some((column, first)) = words.next() else { return };
+        let mut server = match address::parse(first) {
             Ok(address) => Server::at(address),
-            Err(problem) => return add_bad_address(word, problem, &span.at_column(column), problems),
+            Err(problem) => return add_bad_address(first, problem, &span.at_column(column), problems),
         };
         let mut seen = Vec::new();
         for (column, word) in words {
@@ -141,7 +145,11 @@ impl ServerLines {
                     _ => Ok(()),
                 })
             };
-            if let Err(problem) = read {
+            if let Err(mut problem) = read {
+                if matches!(problem, OptionError::SecondAddress) && is_name(first) && !first.contains('.') {
+                    let (name, address) = (first.to_owned(), word.to_owned());
+                    problem = OptionError::NameFirst { name, address };
+                }
                 problems.add(&span, ErrorKind::BadServerOption { option: word.to_owned(), problem });
             }
             seen.push(name);
@@ -215,6 +223,9 @@ impl Server {
             ("name", _) => return Err(OptionError::Name),
             ("backup", None) => self.backup = true,
             ("disabled", None) => self.disabled = true,
+            (_, None) if name.split_once(':').is_some_and(|(name, _)| OPTIONS.contains(&name)) => {
+                return Err(OptionError::Colon);
+            }
             (_, None) if address::parse(name).is_ok() && name.contains([':', '.']) => {
                 return Err(OptionError::SecondAddress);
             }

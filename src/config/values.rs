@@ -64,6 +64,15 @@ impl Kind {
         }
     }
 
+    /// Whether `text` is a number, time, size or switch that this form allows.
+    pub(super) fn takes(self, text: &str) -> bool {
+        self.number(text).is_some()
+            || self.pool_size(text).is_some()
+            || self.time(text).is_some()
+            || self.size(text).is_some()
+            || (self == Kind::Switch && self.switch(text).is_some())
+    }
+
     pub(super) fn number(self, text: &str) -> Option<u32> {
         let (min, max) = match self {
             Kind::Number { max } => (0, max),

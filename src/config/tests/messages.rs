@@ -45,7 +45,7 @@ fn sections() {
         messages_for("[PROXY_DEFAULTS]\n KeepAlive on\n[proxy_defaults]\n KeepAlive yes"),
         [
             "p.conf:6:1: [PROXY_DEFAULTS] stands already at line 4; keep one and move the keys there",
-            "p.conf:7:12: 'yes' is no value for KeepAlive; write on or off",
+            "p.conf:7:12: 'yes' is no value for KeepAlive; did you mean 'on'? Write on or off",
         ]
     );
     assert_eq!(
@@ -68,9 +68,7 @@ fn keys_in_the_wrong_place_or_unknown() {
     );
     assert_eq!(
         messages_for("Colour blue"),
-        [
-            "p.conf:4:1: unknown key 'Colour'; the keys are Match, ServerList, Server, LoadBalancer, AttemptsCount, OfflineTimeOut, FailOn, WhenAllOffline, OfflineBackoff, OfflineMax, OfflineJitter, ProbeOffline, ProbeInterval, SlowStart, HealthCheck, HealthInterval, HealthTimeOut, HealthRise, HealthFall, HealthStatus, RetryOn, RetryCount, RetryTimeOut, RetryNonIdempotent, RetryKeyHeader, RetryBudget, RetryBudgetMin, PoisonGuard, PoisonTimeOut, MaxConnections, QueueSize, QueueTimeOut, StatisticsURL, ConnectTimeOut, SendTimeOut, HeaderTimeOut, ReadTimeOut, ClientTimeOut, KeepAlive, PoolSize, PoolIdleTimeOut, PoolMaxRequests, PoolMaxAge, PoolUnsafeIdle, PoolLearn, BufferSize, MaxResponseHeader, HostHeader, TrustedProxies, ForwardedHeaders, Via, Upgrade, TunnelTimeOut, StripPrefix, AddPrefix, RewriteLocation, CookieDomain, CookiePath, SetRequestHeader, RemoveRequestHeader, SetResponseHeader, RemoveResponseHeader"
-        ]
+        ["p.conf:4:1: unknown key 'Colour'; none is called anything like it, 'mkproxy keys' lists them all"]
     );
     // The missing Match isn't held against an entry that misspells it.
     assert_eq!(
@@ -148,13 +146,13 @@ fn bad_values() {
         ("RetryCount 101", "'101' is no value for RetryCount; write a whole number from 0 to 100"),
         (
             "ReadTimeOut 1d",
-            "'1d' is no value for ReadTimeOut; write seconds from 0 to 604800, or as in 250ms, 5s, 2m, 1h",
+            "'1d' is no value for ReadTimeOut; did you mean '24h'? Write seconds from 0 to 604800, or as in 250ms, 5s, 2m, 1h",
         ),
         (
             "BufferSize 512",
             "'512' is no value for BufferSize; write bytes from 1024 to 1048576, or as in 16K, 1M",
         ),
-        ("KeepAlive true", "'true' is no value for KeepAlive; write on or off"),
+        ("KeepAlive true", "'true' is no value for KeepAlive; did you mean 'on'? Write on or off"),
         (
             "StatisticsURL stats",
             "'stats' is no value for StatisticsURL; write a path that begins with / and has no blank, ? or #, as in /proxy/statistics",
@@ -217,8 +215,8 @@ fn bad_values() {
 fn patterns_are_checked_one_by_one() {
     let found = messages_for(r" Match ok a(?=b) [[:alpha:]] (a)\1 ä x{1000}{1000}");
     assert_eq!(found.len(), 3, "{found:#?}");
-    assert!(found[0].starts_with("p.conf:4:11: pattern 'a(?=b)' is not usable: look-around"));
-    assert!(found[1].starts_with(r"p.conf:4:30: pattern '(a)\1' is not usable: backreferences"));
+    assert!(found[0].starts_with("p.conf:4:12: pattern 'a(?=b)' is not usable: look-around"));
+    assert!(found[1].starts_with(r"p.conf:4:33: pattern '(a)\1' is not usable: backreferences"));
     assert!(found[2].contains("it takes more than 1048576 bytes when compiled"));
     assert!(found.iter().all(|message| !message.contains('\n')));
 }

@@ -28,7 +28,7 @@ fn bad_values_for_the_pool_are_refused() {
             "PoolMaxRequests many",
             "4:17: 'many' is no value for PoolMaxRequests; write a whole number from 0 to 1000000",
         ),
-        ("PoolLearn yes", "4:11: 'yes' is no value for PoolLearn; write on or off"),
+        ("PoolLearn yes", "4:11: 'yes' is no value for PoolLearn; did you mean 'on'? Write on or off"),
     ] {
         let all = messages_for(line);
         assert!(all.len() == 1 && all[0].contains(message), "{all:?}");
@@ -102,8 +102,8 @@ fn mistakes_about_servers_are_told_with_the_remedy() {
             "4:10: server option 'xyz': not an option; the options are weight=2, backup, max=100, name=app-1 and disabled",
         ),
         (
-            "Server b c:2",
-            "4:10: server option 'c:2': a Server line has one address; write a line for each server, or ServerList",
+            "Server b:1 c:2",
+            "4:12: server option 'c:2': a Server line has one address; write a line for each server, or ServerList",
         ),
         (
             "Server b max=1 MAX=2",

@@ -1,0 +1,32 @@
+//! `mkproxy`: what an operator needs beside the plugin, on the command line.
+//!
+//! Owns the command line and what people and programs get to see; what a configuration
+//! means it asks the library. `cli.rs` has the commands, and each has a file of its name.
+
+mod check;
+mod cli;
+mod keys;
+mod report;
+mod say;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, Failure};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cli.color.write_global();
+    let done = match &cli.command {
+        Command::Check(check) => check::run(check),
+        Command::Keys(keys) => keys::run(keys),
+    };
+    match done {
+        Ok(status) => status.into(),
+        Err(Failure(reason)) => {
+            say::complain(format_args!("mkproxy: {reason}"));
+            cli::Status::Failed.into()
+        }
+    }
+}
