@@ -81,12 +81,11 @@ impl Order {
             return None;
         }
         let in_head = || self.request.get(self.naming.host_at.clone());
-        let sent = self.naming.sent.as_deref().or_else(in_head).unwrap_or_default();
-        let sent_host = std::str::from_utf8(sent).unwrap_or_default();
+        let sent_host = self.naming.sent.as_deref().or_else(in_head).unwrap_or_default();
         let host = match &self.naming.client {
             ClientHost::Unknown => None,
             ClientHost::AsSent => Some(sent_host),
-            ClientHost::Kept(host) => Some(&**host),
+            ClientHost::Kept(host) => Some(host.as_bytes()),
         };
         let source = &self.source[..usize::from(self.source_len)];
         let client = Variables { source, host, secure: self.naming.secure };

@@ -30,28 +30,67 @@ pub enum Known {
     Other,
 }
 
-/// Looks a field name up, without regard to case.
+/// Looks the name of a field up, a token, without regard to case.
 pub fn known(name: &[u8]) -> Known {
-    let is = |text: &str| name.eq_ignore_ascii_case(text.as_bytes());
     match name.len() {
-        2 if is("te") => Known::HopByHop,
-        3 if is("via") => Known::Via,
-        4 if is("host") => Known::Host,
-        4 if is("date") => Known::Date,
-        5 if is("proxy") => Known::Proxy,
-        6 if is("expect") => Known::Expect,
-        7 if is("upgrade") || is("trailer") => Known::HopByHop,
-        9 if is("forwarded") || is("x-real-ip") => Known::Forwarding,
-        10 if is("connection") => Known::Connection,
-        10 if is("keep-alive") => Known::HopByHop,
-        14 if is("content-length") => Known::ContentLength,
-        16 if is("proxy-connection") => Known::HopByHop,
-        17 if is("transfer-encoding") => Known::TransferEncoding,
-        18 if is("proxy-authenticate") => Known::HopByHop,
-        19 if is("proxy-authorization") => Known::HopByHop,
-        13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Known::Forwarding,
+        2 if is(name, b"te") => Known::HopByHop,
+        3 if is(name, b"via") => Known::Via,
+        4 if is(name, b"host") => Known::Host,
+        4 if is(name, b"date") => Known::Date,
+        5 if is(name, b"proxy") => Known::Proxy,
+        6 if is(name, b"expect") => Known::Expect,
+        7 if is(name, b"upgrade") || is(name, b"trailer") => Known::HopByHop,
+        9 if is(name, b"forwarded") || is(name, b"x-real-ip") => Known::Forwarding,
+        10 if is(name, b"connection") => Known::Connection,
+        10 if is(name, b"keep-alive") => Known::HopByHop,
+        14 if is(name, b"content-length") => Known::ContentLength,
+        16 if is(name, b"proxy-connection") => Known::HopByHop,
+        17 if is(name, b"transfer-encoding") => Known::TransferEncoding,
+        18 if is(name, b"proxy-authenticate") => Known::HopByHop,
+        19 if is(name, b"proxy-authorization") => Known::HopByHop,
+        13.. if is(&name[..12], b"x-forwarded-") => Known::Forwarding,
         _ => Known::Other,
     }
+}
+
+/// Whether a token is this one in lower case. All bytes of it are looked at, whether they differ
+/// or not: of a length that is known, that is a few instructions in all. (What the bit turns into
+/// a letter or a hyphen without being one stands in no token.)
+fn is<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(name)
+        .is_ok_and(|name| name.iter().zip(lower).fold(0, |diff, (a, b)| diff | ((a | 0x20) ^ b)) == 0)
+}
+
+/// Whether a byte may stand in a token (RFC 9110 5.6.2).
+pub fn is_token(byte: u8) -> bool {
+    const TOKEN: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let ascii = byte as u8;
+            table[byte] = ascii.is_ascii_alphanumeric()
+                || matches!(
+                    ascii,
+                    b'!' | b'#'
+                        | b'$'
+                        | b'%'
+                        | b'&'
+                        | b'\''
+                        | b'*'
+                        | b'+'
+                        | b'-'
+                        | b'.'
+                        | b'^'
+                        | b'_'
+                        | b'`'
+                        | b'|'
+                        | b'~'
+                );
+            byte += 1;
+        }
+        table
+    };
+    TOKEN[usize::from(byte)]
 }
 
 /// Whether a name becomes one of those that [`known`] knows when `_` is taken
@@ -94,6 +133,10 @@ pub struct ConnectionOptions {
 impl ConnectionOptions {
     /// Adds one `Connection` line.
     pub fn add(&mut self, value: &[u8]) {
+        if value.eq_ignore_ascii_case(b"keep-alive") {
+            self.keep_alive = true;
+            return;
+        }
         for option in elements(value) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;

@@ -154,7 +154,7 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
     forwarded::write(out, request, says, trusted);
     if !rules.request.set.is_empty() {
         let Seen { host, secure } = Seen::new(request, says.secure, trusted);
-        rules.request.write(out, &Variables { source: says.source, host, secure });
+        rules.request.write(out, &Variables { source: says.source, host: host.map(str::as_bytes), secure });
     }
     host_at
 }
@@ -525,8 +525,8 @@ mod tests {
             },
             ..Rules::default()
         };
-        let client = Variables { source: &[], host: Some("pub"), secure: true };
-        let rewriting = Rewriting { rules: &rules, client, sent_host: "pub", backend: "b:1" };
+        let client = Variables { source: &[], host: Some(b"pub"), secure: true };
+        let rewriting = Rewriting { rules: &rules, client, sent_host: b"pub", backend: "b:1" };
         let head = "HTTP/1.1 302 F\r\nServer: x\r\nLocation: http://b:1/y\r\nx-frame: ANY\r\nDate: X\r\n\
                     Set-Cookie: a=1; Path=/v2\r\nContent-Length: 0\r\n\r\n";
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What a backend is told about the client: `X-Forwarded-*` and `Forwarded`
 //! (RFC 7239), and what of the client's own is believed.
 
-use super::fields::{elements, trim};
+use super::fields::{elements, is_token, trim};
 use super::forward::{Forwarding, push};
 use super::request::{Request, host_value};
 use super::rules::scheme;
@@ -99,7 +99,7 @@ fn standard_element(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
 
 /// A token as it is, anything else in quotes.
 fn value(out: &mut Vec<u8>, text: &[u8]) {
-    if !text.is_empty() && text.iter().all(is_token) {
+    if !text.is_empty() && text.iter().copied().all(is_token) {
         return out.extend_from_slice(text);
     }
     out.push(b'"');
@@ -113,10 +113,6 @@ fn value(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// RFC 9110 5.6.2.
-fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
-}
-
 fn closes_its_quotes(value: &[u8]) -> bool {
     let (mut quoted, mut bytes) = (false, value.iter());
     while let Some(byte) = bytes.next() {

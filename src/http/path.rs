@@ -2,16 +2,18 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// The percent-decoded path of a request line, without the query; empty when
 /// there is none. An escape that encodes nothing stays as it is: such a request
 /// is refused later on.
 pub fn decoded_path(head: &[u8]) -> Cow<'_, [u8]> {
     // The parser skips empty lines in front, and so must we (RFC 9112 2.2).
-    let mut lines = head.split(|b| b"\r\n".contains(b));
-    let line = lines.find(|line| !line.is_empty()).unwrap_or_default();
-    let target = line.split(|&b| b == b' ').nth(1).unwrap_or_default();
-    let path = target.split(|&b| b == b'?').next().unwrap_or_default();
-    if !path.contains(&b'%') {
+    let begin = head.iter().position(|b| !b"\r\n".contains(b)).unwrap_or(head.len());
+    let line = upto(memchr2(b'\r', b'\n', &head[begin..]), &head[begin..]);
+    let target = memchr(b' ', line).map_or(&[][..], |blank| &line[blank + 1..]);
+    let path = upto(memchr2(b' ', b'?', target), target);
+    if memchr(b'%', path).is_none() {
         return Cow::Borrowed(path);
     }
     let mut out = Vec::with_capacity(path.len());
@@ -28,6 +30,10 @@ pub fn decoded_path(head: &[u8]) -> Cow<'_, [u8]> {
         }
     }
     Cow::Owned(out)
+}
+
+fn upto(end: Option<usize>, bytes: &[u8]) -> &[u8] {
+    &bytes[..end.unwrap_or(bytes.len())]
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::fields::trim;
+use super::fields::{is_token, trim};
+use super::request::head_end;
 
 /// Bytes of a target that are shown at most: servers begin with 4 KiB for a head.
 const LONGEST_TARGET: usize = 1536;
@@ -69,7 +70,7 @@ pub fn is_ordinary(head: &[u8]) -> bool {
 pub fn ordinary(bytes: &[u8]) -> Option<usize> {
     let (mut rest, mut count) = (bytes, 0);
     while !rest.is_empty() {
-        let (head, behind) = rest.split_at(memchr::memmem::find(rest, b"\r\n\r\n")? + 4);
+        let (head, behind) = rest.split_at(head_end(rest)?);
         if !is_ordinary(head) {
             return None;
         }
@@ -207,10 +208,6 @@ fn is_plain_host(value: &[u8]) -> bool {
         && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b));
     let port_ok = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit) && port[0] != b'0';
     name_ok && port_ok
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

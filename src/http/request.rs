@@ -2,11 +2,15 @@
 //! host made of it, and how its body is framed.
 
 use std::mem::MaybeUninit;
+use std::sync::LazyLock;
 
 use httparse::Header;
-use memchr::{memchr2_iter, memmem};
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr2_iter};
 
-use super::fields::{ConnectionOptions, Known, content_length, elements, is_nominated, known, trim};
+use super::fields::{
+    ConnectionOptions, Known, content_length, elements, is_nominated, is_token, known, trim,
+};
 use super::{MAX_FIELDS, Version};
 
 /// Room for the field lines of one head, on the caller's stack.
@@ -86,7 +90,9 @@ impl Refusal {
 /// The host's own idea of where a head ends is not to be trusted: it takes an
 /// empty line further on for the end when the data happens to end with one.
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
-    memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
+    // Made once: that takes longer than the search in an ordinary head.
+    static EMPTY_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
+    EMPTY_LINE.find(bytes).map(|at| at + 4)
 }
 
 /// Parses one whole head (request line to empty line).
@@ -246,10 +252,13 @@ fn target_is_plain(target: &str) -> Result<(), Refusal> {
     if bytes.first() != Some(&b'/') {
         return Err(Refusal::Malformed("the target does not start with a slash"));
     }
-    if bytes.contains(&b'#') {
+    if memchr(b'#', bytes).is_some() {
         return Err(Refusal::Malformed("a fragment in the target"));
     }
-    if memmem::find(bytes, b"%00").is_some() {
+    if memchr(b'%', bytes).is_none() {
+        return Ok(());
+    }
+    if bytes.windows(3).any(|escape| escape == b"%00") {
         return Err(Refusal::Malformed("an encoded NUL in the target"));
     }
     // A host that cannot decode one escape decodes none, and then sees no dot
@@ -265,22 +274,35 @@ fn target_is_plain(target: &str) -> Result<(), Refusal> {
 /// A host with an optional port, as far as a gateway must care (RFC 9112 3.2).
 pub(super) fn host_value(value: &[u8]) -> Result<&str, Refusal> {
     let value = trim(value);
-    let not_a_host = Err(Refusal::Malformed("Host is not a host name"));
-    let Ok(text) = std::str::from_utf8(value) else { return not_a_host };
-    let (name, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((address, port)) => {
-            let ok = address.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b));
-            (if ok { address } else { "" }, port)
+    let (name, port) = match value {
+        [b'[', rest @ ..] => {
+            let name = rest.iter().take_while(|b| b.is_ascii_hexdigit() || b":.".contains(b)).count();
+            // Without its bracket it is nothing that may be a port either.
+            (name, rest[name..].strip_prefix(b"]").unwrap_or(b"["))
         }
-        None => {
-            let name = text.split(':').next().unwrap_or_default();
-            let ok = |b: u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=%".contains(&b);
-            (if name.bytes().all(ok) { name } else { "" }, &text[name.len()..])
+        _ => {
+            let name = value.iter().take_while(|b| is_host_byte(**b)).count();
+            (name, &value[name..])
         }
     };
-    let port_ok =
-        port.is_empty() || port.strip_prefix(':').is_some_and(|p| p.bytes().all(|b| b.is_ascii_digit()));
-    if name.is_empty() || !port_ok { not_a_host } else { Ok(text) }
+    let port_ok = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    match std::str::from_utf8(value) {
+        Ok(text) if name > 0 && port_ok => Ok(text),
+        _ => Err(Refusal::Malformed("Host is not a host name")),
+    }
+}
+
+/// Unreserved characters, sub-delimiters but the comma, and the percent sign (RFC 3986 3.2.2).
+fn is_host_byte(byte: u8) -> bool {
+    match byte {
+        b'#' | b'^' | b'`' | b'|' => false,
+        b'(' | b')' | b';' | b'=' => true,
+        byte => is_token(byte),
+    }
 }
 
 fn refusal(error: httparse::Error) -> Refusal {

@@ -14,7 +14,7 @@ pub struct Rewriting<'a> {
     /// What the client used.
     pub client: Variables<'a>,
     /// The `Host` that the backend got.
-    pub sent_host: &'a str,
+    pub sent_host: &'a [u8],
     /// The authority of the backend.
     pub backend: &'a str,
 }
@@ -50,7 +50,7 @@ impl Rewriting<'_> {
             return None;
         }
         let authority = Authority::new(authority, default_port)?;
-        let is = |ours: &str, port| Authority::new(ours.as_bytes(), port).is_some_and(|o| o.is(&authority));
+        let is = |ours: &[u8], port| Authority::new(ours, port).is_some_and(|o| o.is(&authority));
         if self.client.host.is_some_and(|host| is(host, default_port)) {
             if prefixes.is_empty() {
                 return None;
@@ -58,10 +58,10 @@ impl Rewriting<'_> {
             let kept = &text[..text.len() - rest.len()];
             return Some([kept, &prefixes.restored(path)?, behind].concat());
         }
-        if !is(self.backend, 80) && !is(self.sent_host, default_port) {
+        if !is(self.backend.as_bytes(), 80) && !is(self.sent_host, default_port) {
             return None;
         }
-        let host = self.client.host?.as_bytes();
+        let host = self.client.host?;
         let scheme = if scheme_text == b"//" { "" } else { scheme(self.client.secure) };
         let colon = if scheme.is_empty() { "" } else { ":" };
         let path = restored_or_same(prefixes, path);
@@ -151,8 +151,8 @@ mod tests {
     fn rewriting<'a>(rules: &'a Rules, host: Option<&'a str>, secure: bool, sent: &'a str) -> Rewriting<'a> {
         Rewriting {
             rules,
-            client: Variables { source: &[], host, secure },
-            sent_host: sent,
+            client: Variables { source: &[], host: host.map(str::as_bytes), secure },
+            sent_host: sent.as_bytes(),
             backend: "back:8081",
         }
     }

@@ -106,7 +106,7 @@ pub struct Variables<'a> {
     /// The client's address as bytes: 4, 16, or none if it is unknown.
     pub source: &'a [u8],
     /// The Host that the client used.
-    pub host: Option<&'a str>,
+    pub host: Option<&'a [u8]>,
     /// The client used https.
     pub secure: bool,
 }
@@ -148,6 +148,9 @@ impl FieldRules {
 
     /// Whether a field of this name is left out where it stands.
     pub fn names(&self, name: &[u8]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let set = self.set.iter().map(|field| &field.name);
         self.removed.iter().chain(set).any(|own| own.as_bytes().eq_ignore_ascii_case(name))
     }
@@ -173,7 +176,7 @@ impl Piece {
                 Some(address) => out.extend_from_slice(address.to_string().as_bytes()),
                 None => out.extend_from_slice(b"unknown"),
             },
-            Piece::Host => out.extend_from_slice(variables.host.unwrap_or_default().as_bytes()),
+            Piece::Host => out.extend_from_slice(variables.host.unwrap_or_default()),
             Piece::Scheme => out.extend_from_slice(scheme(variables.secure).as_bytes()),
         }
     }
@@ -236,7 +239,7 @@ mod tests {
             rules.write(&mut out, variables);
             String::from_utf8(out).unwrap()
         };
-        let known = Variables { source: &[192, 0, 2, 1], host: Some("h:81"), secure: true };
+        let known = Variables { source: &[192, 0, 2, 1], host: Some(b"h:81"), secure: true };
         assert_eq!(written(&known), "X-A: https://h:81\r\nX-B: 192.0.2.1\r\n");
         let unknown = Variables { source: &[], host: None, secure: false };
         assert_eq!(written(&unknown), "X-A: http://\r\nX-B: unknown\r\n");

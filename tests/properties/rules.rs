@@ -145,8 +145,8 @@ fn path_is_below_the_prefix(head: &[u8], out: &[u8], rules: &Rules) {
 
 /// What is told along a route that rewrites.
 pub fn check_response(response: &Response<'_, '_>, sent: &Head<'_>, says: &Answering<'_>) -> Vec<u8> {
-    let client = Variables { source: &SOURCE, host: Some(GATE), secure: true };
-    let rewriting = Rewriting { rules: &ROUTES[0], client, sent_host: "sent.example", backend: AUTHORITY };
+    let client = Variables { source: &SOURCE, host: Some(GATE.as_bytes()), secure: true };
+    let rewriting = Rewriting { rules: &ROUTES[0], client, sent_host: b"sent.example", backend: AUTHORITY };
     let mut out = Vec::new();
     forward::response_head(&mut out, response, says, Some(&rewriting));
     let told = Head::read(&out);
