@@ -42,9 +42,9 @@ pub fn warn_of_static() {
     let routes = SHARED.get().map_or(&[][..], |shared| shared.routes());
     for route in routes.iter().filter(|route| route.may_be_left_to_host()) {
         log::warn!(
-            "entry of line {}: this server cannot take requests back for its own files, so \
+            "entry {}: this server cannot take requests back for its own files, so \
              'WhenAllOffline static' answers 503 as '503' does; write that instead",
-            route.line
+            route.place
         );
     }
 }

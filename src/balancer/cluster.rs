@@ -476,5 +476,9 @@ impl Candidates for View<'_> {
     }
 }
 
+mod foresee;
+
+pub use foresee::{Foresight, Outlook};
+
 #[cfg(test)]
 mod tests;

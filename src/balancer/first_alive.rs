@@ -1,6 +1,6 @@
 //! `First-Alive`: the rest of the list is a spare.
 
-use super::{Ask, Balancer, Candidates, walk};
+use super::{Ask, Balancer, Candidates, Reason, walk};
 
 /// The first eligible server in the order of the list. Repetition changes nothing.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ impl FirstAlive {
 impl Balancer for FirstAlive {
     fn choose(&self, _ask: &Ask<'_>, candidates: &impl Candidates) -> Option<usize> {
         walk(&self.list, 0, candidates)
+    }
+
+    fn reason(&self, _ask: &Ask<'_>) -> Reason {
+        Reason::First
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sequence::{Member, weigh};
-use super::{Ask, Balancer, CacheLine, Candidates};
+use super::{Ask, Balancer, CacheLine, Candidates, Reason};
 
 /// The lowest ratio of requests in flight to weight. Among equals the cursor decides: the search
 /// starts behind the server that was chosen last, so idle servers take turns.
@@ -59,6 +59,18 @@ impl Balancer for LeastConnections {
                 _ => return Some(index),
             }
         }
+    }
+
+    fn foresee(&self, _ask: &Ask<'_>, candidates: &impl Candidates, moved: &mut usize) -> Option<usize> {
+        let cursor = self.cursor.0.load(Ordering::Relaxed).wrapping_add(*moved);
+        let (index, steps) = self.search(cursor.checked_rem(self.members.len())?, candidates)?;
+        *moved += steps + 1;
+        Some(index)
+    }
+
+    fn reason(&self, _ask: &Ask<'_>) -> Reason {
+        let of = self.members.len();
+        Reason::LeastBusy { place: self.cursor.0.load(Ordering::Relaxed).checked_rem(of).unwrap_or(0), of }
     }
 }
 

@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 
 use super::sequence::smooth;
-use super::{Ask, Balancer, CacheLine, Candidates};
+use super::{Ask, Balancer, CacheLine, Candidates, Reason};
 
 /// As `Round-Robin`, with a lock around the choice: looking for an eligible server and moving the
 /// cursor past it is one step, so no two threads disturb each other's turns. The lock is held for
@@ -33,6 +33,23 @@ impl Balancer for LockingRoundRobin {
             }
         }
         None
+    }
+
+    fn foresee(&self, _ask: &Ask<'_>, candidates: &impl Candidates, moved: &mut usize) -> Option<usize> {
+        let len = self.sequence.len();
+        let next = *self.next.0.lock();
+        for _ in 0..len {
+            let index = self.sequence[(next + *moved) % len];
+            *moved += 1;
+            if candidates.eligible(index) {
+                return Some(index);
+            }
+        }
+        None
+    }
+
+    fn reason(&self, _ask: &Ask<'_>) -> Reason {
+        Reason::Turn { place: *self.next.0.lock(), of: self.sequence.len() }
     }
 }
 

@@ -27,7 +27,7 @@ mod tried;
 
 pub use backend::{Backend, InFlight};
 pub use backoff::{Backoff, draw};
-pub use cluster::{Cluster, Pick, Plan};
+pub use cluster::{Cluster, Foresight, Outlook, Pick, Plan};
 pub use connection_numbers::ConnectionNumbers;
 pub use health::{
     FORCED_TRIAL_INTERVAL_MS, Flip, HealthPolicy, HealthSnapshot, HealthState, LastResort, Probed,
@@ -94,6 +94,54 @@ pub struct Ask<'a> {
 trait Balancer {
     /// An eligible backend, or `None` if none of the list is eligible.
     fn choose(&self, ask: &Ask<'_>, candidates: &impl Candidates) -> Option<usize>;
+
+    /// What [`choose`](Balancer::choose) would give. Moves nothing: `moved` is by how much others
+    /// that were foreseen before would have moved the cursor, where there is one.
+    fn foresee(&self, ask: &Ask<'_>, candidates: &impl Candidates, _moved: &mut usize) -> Option<usize> {
+        self.choose(ask, candidates)
+    }
+
+    /// What the choice begins from at this moment.
+    fn reason(&self, ask: &Ask<'_>) -> Reason;
+}
+
+/// What an algorithm's choice begins from; it goes on from there to the next that is eligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The client's connection number leads to this place of the list.
+    Connection {
+        /// The number.
+        number: u32,
+        /// The place, from 0.
+        place: usize,
+        /// The length of the list.
+        of: usize,
+    },
+    /// The list is tried from its beginning.
+    First,
+    /// It is the turn of this place of the sequence.
+    Turn {
+        /// The place, from 0.
+        place: usize,
+        /// The length of the sequence.
+        of: usize,
+    },
+    /// The fewest requests in flight for its weight; among equals this place comes first.
+    LeastBusy {
+        /// The place, from 0.
+        place: usize,
+        /// How many there are.
+        of: usize,
+    },
+    /// The hash of the client's address leads to this place of the list.
+    AddressHash {
+        /// The hash.
+        hash: u64,
+        /// The place, from 0.
+        place: usize,
+        /// The length of the list.
+        of: usize,
+    },
 }
 
 /// What an algorithm may see of the backends.
@@ -138,6 +186,28 @@ impl Balancer for AnyBalancer {
             AnyBalancer::LockingRoundRobin(it) => it.choose(ask, candidates),
             AnyBalancer::LeastConnections(it) => it.choose(ask, candidates),
             AnyBalancer::SourceHash(it) => it.choose(ask, candidates),
+        }
+    }
+
+    fn foresee(&self, ask: &Ask<'_>, candidates: &impl Candidates, moved: &mut usize) -> Option<usize> {
+        match self {
+            AnyBalancer::Naive(it) => it.foresee(ask, candidates, moved),
+            AnyBalancer::FirstAlive(it) => it.foresee(ask, candidates, moved),
+            AnyBalancer::RoundRobin(it) => it.foresee(ask, candidates, moved),
+            AnyBalancer::LockingRoundRobin(it) => it.foresee(ask, candidates, moved),
+            AnyBalancer::LeastConnections(it) => it.foresee(ask, candidates, moved),
+            AnyBalancer::SourceHash(it) => it.foresee(ask, candidates, moved),
+        }
+    }
+
+    fn reason(&self, ask: &Ask<'_>) -> Reason {
+        match self {
+            AnyBalancer::Naive(it) => it.reason(ask),
+            AnyBalancer::FirstAlive(it) => it.reason(ask),
+            AnyBalancer::RoundRobin(it) => it.reason(ask),
+            AnyBalancer::LockingRoundRobin(it) => it.reason(ask),
+            AnyBalancer::LeastConnections(it) => it.reason(ask),
+            AnyBalancer::SourceHash(it) => it.reason(ask),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `Naive`: the client connection's number chooses the server.
 
-use super::{Ask, Balancer, Candidates, walk};
+use super::{Ask, Balancer, Candidates, Reason, walk};
 
 /// Server `connection mod n` of the list as it was written, else the next eligible one. Keeps no
 /// state: a client connection stays with its server, and the lowest free connection number fills
@@ -21,6 +21,12 @@ impl Balancer for Naive {
         let connection = usize::try_from(ask.connection).unwrap_or(usize::MAX);
         let start = connection.checked_rem(self.list.len())?;
         walk(&self.list, start, candidates)
+    }
+
+    fn reason(&self, ask: &Ask<'_>) -> Reason {
+        let (number, of) = (ask.connection, self.list.len());
+        let connection = usize::try_from(number).unwrap_or(usize::MAX);
+        Reason::Connection { number, place: connection.checked_rem(of).unwrap_or(0), of }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sequence::smooth;
-use super::{Ask, Balancer, CacheLine, Candidates, walk};
+use super::{Ask, Balancer, CacheLine, Candidates, Reason, walk};
 
 /// Every request takes a ticket; the ticket names a slot of the smooth sequence.
 ///
@@ -39,6 +39,27 @@ impl Balancer for RoundRobin {
             slot = self.ticket()?;
         }
         walk(&self.sequence, slot, candidates)
+    }
+
+    fn foresee(&self, _ask: &Ask<'_>, candidates: &impl Candidates, moved: &mut usize) -> Option<usize> {
+        let mut ticket = || {
+            let count = self.cursor.0.load(Ordering::Relaxed).wrapping_add(*moved);
+            *moved += 1;
+            count.checked_rem(self.sequence.len())
+        };
+        let mut slot = ticket()?;
+        for _ in 1..self.sequence.len().min(MAX_TICKETS) {
+            if candidates.eligible(self.sequence[slot]) {
+                return Some(self.sequence[slot]);
+            }
+            slot = ticket()?;
+        }
+        walk(&self.sequence, slot, candidates)
+    }
+
+    fn reason(&self, _ask: &Ask<'_>) -> Reason {
+        let of = self.sequence.len();
+        Reason::Turn { place: self.cursor.0.load(Ordering::Relaxed).checked_rem(of).unwrap_or(0), of }
     }
 }
 

@@ -45,6 +45,11 @@ impl Turns {
         before.is_ok_and(|have| credit(have) >= WHOLE)
     }
 
+    /// Would [`take`](Turns::take) take this turn?
+    pub(super) fn would_take(&self, share: u32) -> bool {
+        self.0.load(Relaxed).saturating_add(share) >= WHOLE
+    }
+
     /// Begins anew: the first turn is not taken before its time.
     pub(super) fn reset(&self) {
         self.0.store(0, Relaxed);

@@ -1,6 +1,6 @@
 //! `Source-Hash`: the client's address chooses the server.
 
-use super::{Ask, Balancer, Candidates, draw, walk};
+use super::{Ask, Balancer, Candidates, Reason, draw, walk};
 
 /// A hash of the client's address names a place in the list, repetitions included, so weights
 /// count. The same for every worker and after every start. When that server is not eligible its
@@ -21,6 +21,12 @@ impl Balancer for SourceHash {
         let places = u64::try_from(self.list.len()).unwrap_or(u64::MAX);
         let place = hash(ask.source).checked_rem(places)?;
         walk(&self.list, usize::try_from(place).unwrap_or(0), candidates)
+    }
+
+    fn reason(&self, ask: &Ask<'_>) -> Reason {
+        let (hash, of) = (hash(ask.source), self.list.len());
+        let place = hash.checked_rem(u64::try_from(of).unwrap_or(u64::MAX)).unwrap_or(0);
+        Reason::AddressHash { hash, place: usize::try_from(place).unwrap_or(0), of }
     }
 }
 

@@ -409,7 +409,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Text from a file, fit for one line of a log: short, and without control characters.
-fn cleaned(text: &str) -> String {
+pub(super) fn cleaned(text: &str) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == MAX_SHOWN {

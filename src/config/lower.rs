@@ -284,7 +284,8 @@ impl Draft {
                     if is_quoted(word) {
                         problems.add(&span, ErrorKind::QuotedPattern);
                     }
-                    self.patterns.push(Pattern { text: word.to_owned(), line: span.line, column });
+                    let (path, line) = (Arc::clone(&span.path), span.line);
+                    self.patterns.push(Pattern { text: word.to_owned(), path, line, column });
                     self.pattern_spans.push(span);
                 }
                 Err((at, reason)) => {
@@ -394,7 +395,7 @@ impl Draft {
 
     fn finish(self, span: &Span, problems: &mut Problems) -> ProxyEntry {
         ProxyEntry {
-            file: span.path.to_string_lossy().into_owned(),
+            path: Arc::clone(&span.path),
             line: span.line,
             patterns: self.patterns,
             servers: self.servers.finish(&self.settings.capacity, span, problems),

@@ -70,8 +70,8 @@ pub fn from_text(
     }
     let raw = parse::parse(&root, text, env, &mut problems);
     let entries = lower::lower(raw, &root, &mut problems);
-    let warnings = problems.finish(root)?;
-    Ok(Config { entries, warnings })
+    let warnings = problems.finish(Arc::clone(&root))?;
+    Ok(Config { path: root, entries, warnings })
 }
 
 /// Memory that one pattern may take when compiled, in bytes. A set of all patterns may

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::ConfigError;
+use super::error::{ConfigError, cleaned};
 use super::heads::Heads;
 use super::health::{Health, HealthCheck};
 use super::retries::Retries;
@@ -15,18 +16,30 @@ use super::suggest::normalized;
 /// A whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file that was read first, as it was named to us.
+    pub path: Arc<Path>,
     /// The entries, in file order: the first that matches a request takes it.
     pub entries: Vec<ProxyEntry>,
     /// What is probably not meant as it stands.
     pub warnings: Vec<ConfigError>,
 }
 
+impl Config {
+    /// How messages name a place in one of its files: `file:line`, the file seen from the folder
+    /// of the first one.
+    pub fn place(&self, path: &Path, line: usize) -> String {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let path = folder.and_then(|folder| path.strip_prefix(folder).ok()).unwrap_or(path);
+        format!("{}:{line}", cleaned(&path.to_string_lossy()))
+    }
+}
+
 /// One `[PROXY_ENTRY]`, with everything it inherits: the plan of a route and its cluster.
 #[derive(Debug, Clone)]
 pub struct ProxyEntry {
-    /// The file that the `[PROXY_ENTRY]` stands in, as messages name it.
-    pub file: String,
-    /// Line of the `[PROXY_ENTRY]`, counted from 1, in the file that it stands in.
+    /// The file that it stands in, which another may include.
+    pub path: Arc<Path>,
+    /// Line of the `[PROXY_ENTRY]` in that file, counted from 1.
     pub line: usize,
     /// Regular expressions that were compiled once to check them; never empty.
     pub patterns: Vec<Pattern>,
@@ -45,6 +58,8 @@ pub struct Pattern {
     /// `regex::bytes`, case-insensitive, without Unicode, within
     /// [`PATTERN_SIZE_LIMIT`](super::PATTERN_SIZE_LIMIT).
     pub text: String,
+    /// The file that it stands in.
+    pub path: Arc<Path>,
     /// Line, counted from 1.
     pub line: usize,
     /// Column in characters, counted from 1.

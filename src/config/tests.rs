@@ -62,10 +62,11 @@ fn a_small_file() {
     assert_eq!(
         entry.patterns,
         [
-            Pattern { text: r"\.php$".to_owned(), line: 2, column: 11 },
-            Pattern { text: "^/app/".to_owned(), line: 2, column: 18 },
+            Pattern { text: r"\.php$".to_owned(), path: Arc::clone(&entry.path), line: 2, column: 11 },
+            Pattern { text: "^/app/".to_owned(), path: Arc::clone(&entry.path), line: 2, column: 18 },
         ]
     );
+    assert_eq!(entry.path, config.path);
     assert_eq!(servers(entry), ["b:2", "127.0.0.1:80", "b:2"]);
     assert_eq!(entry.load_balancer, LoadBalancer::RoundRobin);
     assert_eq!(entry.settings, Settings::default());

@@ -282,9 +282,9 @@ impl<N: Network> Worker<N> {
                 self.shared.poison.remember(print, now.ms.saturating_add(milliseconds(timeout)));
                 log::warn!(
                     "{request} made two backends break ({failure}); requests like it get one attempt for {} s \
-                     (entry of line {})",
+                     (entry {})",
                     timeout.as_secs_f32(),
-                    route.line
+                    route.place
                 );
                 self.excuse(&route, backend, trial);
             }

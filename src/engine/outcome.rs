@@ -191,12 +191,12 @@ impl<N: Network> Worker<N> {
         match flip {
             Flip::WentOffline { until_ms, .. } => {
                 let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
-                log::warn!("backend {label} is offline for {seconds} s (entry of line {})", route.line);
+                log::warn!("backend {label} is offline for {seconds} s (entry {})", route.place);
                 self.shared.bell.ring();
             }
             // Of checks tells who makes them.
             Flip::BecameUnfit => {}
-            Flip::CameBack => log::info!("backend {label} is back online (entry of line {})", route.line),
+            Flip::CameBack => log::info!("backend {label} is back online (entry {})", route.place),
         }
     }
 }

@@ -68,7 +68,7 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
     let mut backends = 0;
     for (entry, nth) in config.entries.iter().zip(0..) {
         let rows = (routes.len(), backends);
-        let route = route(entry, pseudonym, draw(seed, nth), rows, &mut endpoints);
+        let route = route((config, entry), pseudonym, draw(seed, nth), rows, &mut endpoints);
         backends += route.endpoints.len();
         routes.push(Arc::new(route));
     }
@@ -111,7 +111,7 @@ impl Endpoints {
 }
 
 fn route(
-    entry: &ProxyEntry,
+    (config, entry): (&Config, &ProxyEntry),
     pseudonym: &str,
     seed: u64,
     (index, first_row): (usize, usize),
@@ -140,9 +140,15 @@ fn route(
     let plan = Plan { primary: &primary, backup: &backup, backends: backends.len(), limits: &limits };
     let cluster = Arc::new(Cluster::new(algorithm, &plan, policy));
     Route {
-        file: entry.file.clone(),
+        file: entry.path.to_string_lossy().into_owned(),
         line: entry.line,
+        place: config.place(&entry.path, entry.line),
         patterns: entry.patterns.iter().map(|pattern| pattern.text.clone()).collect(),
+        pattern_places: entry
+            .patterns
+            .iter()
+            .map(|pattern| format!("{}:{}", config.place(&pattern.path, pattern.line), pattern.column))
+            .collect(),
         load_balancer: entry.load_balancer.to_string(),
         algorithm,
         cluster,

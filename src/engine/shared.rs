@@ -43,8 +43,12 @@ pub struct Route {
     pub file: String,
     /// The line of its section.
     pub line: usize,
+    /// The file and the line of its section, as messages name it.
+    pub place: String,
     /// Its patterns as written.
     pub patterns: Vec<String>,
+    /// Where each of its patterns stands: file, line and column.
+    pub pattern_places: Vec<String>,
     /// Its balancer as the configuration spells it.
     pub load_balancer: String,
     /// How its cluster chooses.

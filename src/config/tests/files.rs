@@ -35,6 +35,22 @@ fn included_files_stand_in_for_their_line() {
 }
 
 #[test]
+fn a_line_of_an_included_file_was_taken_for_one_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    fs::create_dir(root.join("sites")).unwrap();
+    fs::write(root.join("sites/shop"), "# shop\n[PROXY_ENTRY]\n Match y\n ServerList b\n").unwrap();
+    fs::write(root.join("p.conf"), "[PROXY_ENTRY]\n Match x\n ServerList a\n@INCLUDE sites/shop\n").unwrap();
+    let config = load(&root.join("p.conf")).unwrap();
+    let places: Vec<String> =
+        config.entries.iter().map(|entry| config.place(&entry.path, entry.line)).collect();
+    assert_eq!(places, ["p.conf:1", "sites/shop:2"]);
+    let pattern = &config.entries[1].patterns[0];
+    assert_eq!((config.place(&pattern.path, pattern.line), pattern.column), ("sites/shop:3".to_owned(), 8));
+    assert_eq!(config.place(Path::new("/elsewhere/a\nb"), 7), "/elsewhere/a\\nb:7");
+}
+
+#[test]
 fn includes_that_fail() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

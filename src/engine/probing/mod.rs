@@ -191,16 +191,16 @@ impl Prober {
         let flip = route.cluster.record_fitness(backend, fit, now.ms);
         match (fitness, flip) {
             (Fitness::Unfit, _) => log::warn!(
-                "backend {label} is offline until it passes its check ({check}): {why} (entry of line {})",
-                route.line
+                "backend {label} is offline until it passes its check ({check}): {why} (entry {})",
+                route.place
             ),
             (Fitness::Fit, Some(Flip::CameBack)) => log::info!(
-                "backend {label} passes its check ({check}) and is back online (entry of line {})",
-                route.line
+                "backend {label} passes its check ({check}) and is back online (entry {})",
+                route.place
             ),
             (Fitness::Fit, _) => log::info!(
-                "backend {label} passes its check ({check}); a request will try it (entry of line {})",
-                route.line
+                "backend {label} passes its check ({check}); a request will try it (entry {})",
+                route.place
             ),
         }
     }
