@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Now;
 use super::attempts::{Attempts, is_repeatable};
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
+use super::explain;
 use super::host::{ClientKey, RequestParts};
 use super::naming::Naming;
 use super::network::Network;
@@ -132,13 +133,19 @@ impl<N: Network> Worker<N> {
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
         let query = request.target.split_once('?').map_or("", |(_, query)| query);
-        let (body, content_type) = status_page::render(&self.shared, page, query, now);
+        let (status, body, content_type) = match explain::page(&self.shared, query, parts.source, now) {
+            Some(page) => page,
+            None => {
+                let (body, content_type) = status_page::render(&self.shared, page, query, now);
+                (200, body, content_type)
+            }
+        };
         let client = client(parts, &request, ends_at_head(parts, &request));
         let keep = client.keep_alive;
         let exchange = Exchange::new(Phase::Picking, client, now);
         let key = self.start(exchange, now);
         let reply = match request.method {
-            "GET" | "HEAD" => Reply { status: 200, content_type, body: &body, retry_after: None },
+            "GET" | "HEAD" => Reply { status, content_type, body: &body, retry_after: None },
             _ => Reply {
                 status: 405,
                 content_type: "text/plain",

@@ -33,6 +33,7 @@ pub mod drive;
 mod ending;
 pub mod endpoint;
 pub mod exchange;
+pub mod explain;
 pub mod failure;
 pub mod host;
 mod idle;

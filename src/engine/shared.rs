@@ -115,6 +115,22 @@ impl Shared {
         }
     }
 
+    /// All routes that match a normalised path, in file order, each with the first of its patterns
+    /// that does.
+    pub(super) fn matching(&self, path: &[u8], scratch: &mut MatchScratch) -> Vec<(usize, usize)> {
+        let numbers = self.router.all(path, &mut scratch.0);
+        let mut first = 0;
+        let mut found = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            let behind = first + route.patterns.len();
+            found.extend(
+                numbers.iter().find(|&number| (first..behind).contains(number)).map(|n| (index, n - first)),
+            );
+            first = behind;
+        }
+        found
+    }
+
     /// The routes in file order.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes

@@ -58,6 +58,12 @@ impl Router {
         let first = scratch.matched.iter().next()?;
         self.targets.get(first.as_usize()).copied()
     }
+
+    /// The numbers of all patterns that match, in file order. For explanations: it allocates.
+    pub fn all(&self, path: &[u8], scratch: &mut RouterScratch) -> Vec<usize> {
+        let _ = self.find(path, scratch);
+        scratch.matched.iter().map(|pattern| pattern.as_usize()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +85,10 @@ mod tests {
             ("/x.php5", None),
         ] {
             assert_eq!(router.find(path.as_bytes(), &mut room), expected, "{path}");
+            let first = router.all(path.as_bytes(), &mut room).first().copied();
+            assert_eq!(first, expected, "{path}");
         }
+        assert_eq!(router.all(b"/api/a.jpg", &mut room), [1, 2, 3]);
     }
 
     #[test]

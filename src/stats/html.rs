@@ -123,7 +123,8 @@ fn ago(seconds: u64) -> String {
     }
 }
 
-fn escaped(text: &str) -> String {
+/// Text, fit for any place of a page.
+pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
