@@ -4,7 +4,7 @@
 //! [`explain`] asks a proxy at work, [`of_config`] one that has just started with a configuration
 //! and finds all servers online. The answer is text (`Display`) or JSON (`Serialize`).
 //!
-//! Read next: [`page`](self::page()) (what `StatisticsURL?explain=...` answers), `text.rs`.
+//! Read next: `page.rs` (what `StatisticsURL?explain=...` answers), `text.rs`.
 
 mod page;
 mod text;
@@ -166,7 +166,7 @@ pub fn explain(shared: &Shared, question: &Question<'_>, now: Now) -> Explanatio
 /// [`BadPatterns`] when all patterns together are more than the matcher takes.
 pub fn of_config(config: &Config, question: &Question<'_>) -> Result<Explanation, BadPatterns> {
     let shared = setup::build(config, "monkey")?;
-    let now = Now { ms: 0, unix: 0 };
+    let now = Now { ms: 0, us: 0, unix: 0 };
     Ok(Asked { shared: &shared, question, now, names_are_known: true }.answer())
 }
 

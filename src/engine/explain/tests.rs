@@ -92,7 +92,7 @@ fn a_proxy_at_work_tells_why_each_server_is_left_out() {
         Server 10.0.0.5\nLoadBalancer First-Alive\nOfflineTimeOut 60\nAttemptsCount 1\nOfflineJitter 0\n";
     let shared = setup::build(&config(text), "monkey").unwrap();
     let cluster = Arc::clone(&shared.routes[0].cluster);
-    let at = |ms| Now { ms, unix: 0 };
+    let at = |ms| Now { ms, us: ms * 1000, unix: 0 };
     cluster.record_failure(0, false, 1000);
     let _busy = cluster.begin(1);
     cluster.record_fitness(2, false, 1000);
@@ -121,10 +121,10 @@ fn nobody_who_takes_it_is_a_refusal_a_wait_or_a_file() {
         let shared = setup::build(&config(&text), "monkey").unwrap();
         let cluster = Arc::clone(&shared.routes[0].cluster);
         let busy = cluster.begin(0);
-        let full = explain(&shared, &Question::get("/a"), Now { ms: 0, unix: 0 }).outcome;
+        let full = explain(&shared, &Question::get("/a"), Now { ms: 0, us: 0, unix: 0 }).outcome;
         drop(busy);
         cluster.record_failure(0, false, 0);
-        (full, explain(&shared, &Question::get("/a"), Now { ms: 1, unix: 0 }).outcome)
+        (full, explain(&shared, &Question::get("/a"), Now { ms: 1, us: 1000, unix: 0 }).outcome)
     };
     assert_eq!(outcome(""), (Outcome::Refused, Outcome::Forwarded));
     assert_eq!(outcome("QueueSize 1"), (Outcome::Waits, Outcome::Forwarded));
