@@ -9,7 +9,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use monkey_proxy_reverse::config::keys::KEYS;
+use monkey_proxy_reverse::config::{self, ProxyEntry};
+use serde_json::{Value, json};
 
 #[test]
 fn each_mistake_has_its_message() {
@@ -46,6 +48,77 @@ fn each_problem_has_a_place_and_a_remedy() {
 }
 
 #[test]
+fn each_doubt_has_its_warning() {
+    for file in files("warnings") {
+        let output = mkproxy(&["check", "--strict", &file], "warnings");
+        let is_doubtful = file != "patterns-in-order.conf";
+        assert_eq!(output.status.code(), Some(if is_doubtful { 3 } else { 0 }), "{file}");
+        compare(&file, "warnings", &output);
+    }
+}
+
+#[test]
+fn each_value_has_its_origin() {
+    let output = mkproxy(&["check", "--effective", "site.conf"], "effective");
+    assert_eq!(output.status.code(), Some(0));
+    compare("site.conf", "effective", &output);
+
+    let output = mkproxy(&["check", "--effective", "--format", "json", "site.conf"], "effective");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let entries = report["effective"]["entries"].as_array().unwrap();
+    let key = |entry: usize, name: &str| {
+        let keys = entries[entry]["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), KEYS.len());
+        keys.iter().find(|key| key["key"] == name).unwrap()
+    };
+    let list = key(0, "ServerList");
+    assert_eq!(list["values"], json!(["127.0.0.1:8081 127.0.0.1:8082 127.0.0.1:8081"]));
+    assert_eq!(
+        list["origins"],
+        json!([{ "section": "defaults", "file": "site.conf", "line": 2, "variables": ["PORT"] }])
+    );
+    assert_eq!(key(0, "PoolSize")["origins"][0]["file"], "more/pools.conf");
+    assert_eq!(key(0, "Match")["origins"].as_array().unwrap().len(), 2);
+    assert_eq!(key(0, "RetryCount")["built_in"], true);
+    // A list of the entry takes the place of the inherited one.
+    assert_eq!(key(1, "SetRequestHeader")["origins"][0]["section"], "entry");
+    assert_eq!(key(1, "ServerList")["origins"][0]["line"], 17);
+}
+
+#[test]
+fn the_effective_configuration_is_a_configuration() {
+    let samples = [("effective", "site.conf"), ("../../conf", "proxy_reverse.conf")];
+    let doubtful = files("warnings");
+    let doubtful = doubtful.iter().map(|file| ("warnings", file.as_str()));
+    for (folder, file) in samples.into_iter().chain(doubtful) {
+        let output = mkproxy(&["check", "--effective", "--format", "conf", file], folder);
+        let config = config::load(&golden().join(folder).join(file)).unwrap();
+        let again = config::from_text(Path::new("again"), &output.stdout, &|_| None)
+            .unwrap_or_else(|errors| panic!("{errors}\n{}", text(&output.stdout)));
+        assert_eq!(config.entries.len(), again.entries.len());
+        for (one, other) in config.entries.iter().zip(&again.entries) {
+            let patterns = |entry: &ProxyEntry| {
+                entry.patterns.iter().map(|pattern| pattern.text.clone()).collect::<Vec<_>>()
+            };
+            assert_eq!(patterns(one), patterns(other));
+            assert_eq!((&one.servers, one.load_balancer), (&other.servers, other.load_balancer));
+            assert_eq!(one.settings, other.settings);
+        }
+    }
+}
+
+#[test]
+fn defaults_are_written_as_the_table_has_them() {
+    let config =
+        config::from_text(Path::new("p"), b"[PROXY_ENTRY]\n Match x\n ServerList a", &|_| None).unwrap();
+    for key in KEYS.iter().filter(|key| !matches!(key.name, "Match" | "ServerList" | "Server")) {
+        let default: Vec<&str> = key.default.into_iter().collect();
+        assert_eq!(config::written(&config.entries[0], key.id), default, "{}", key.name);
+        assert!(config.origins[0].of(key.id).is_empty());
+    }
+}
+
+#[test]
 fn a_good_file_is_no_failure_and_standard_input_is_a_file() {
     let good = "[PROXY_ENTRY]\n Match ^/app/\n ServerList 127.0.0.1:8081\n";
     let output = mkproxy_with(&["check", "-"], good);
@@ -77,7 +150,13 @@ fn warnings_are_a_failure_only_if_they_are_to_be() {
 
 #[test]
 fn a_wrong_command_line_is_told_apart() {
-    for wrong in [&["check"][..], &["chekc", "x"], &["check", "--format", "xml", "x"], &[]] {
+    for wrong in [
+        &["check"][..],
+        &["chekc", "x"],
+        &["check", "--format", "xml", "x"],
+        &["check", "--format", "conf", "x"],
+        &[],
+    ] {
         assert_eq!(mkproxy(wrong, "broken").status.code(), Some(2), "{wrong:?}");
     }
 }

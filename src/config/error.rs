@@ -77,6 +77,19 @@ impl ConfigError {
             self.kind,
             ErrorKind::NotAComment
                 | ErrorKind::QuotedPattern
+                | ErrorKind::GlobPattern { .. }
+                | ErrorKind::PlainDot { .. }
+                | ErrorKind::LoosePrefix { .. }
+                | ErrorKind::CoveredEntry { .. }
+                | ErrorKind::CoveredPattern { .. }
+                | ErrorKind::NoEffect { .. }
+                | ErrorKind::NoGrowth
+                | ErrorKind::LongIdle
+                | ErrorKind::TooManyRetries { .. }
+                | ErrorKind::RetryTooLate
+                | ErrorKind::ConnectTooLate
+                | ErrorKind::OddStatisticsUrl
+                | ErrorKind::EverybodyTrusted
                 | ErrorKind::TextAfterSection
                 | ErrorKind::ShadowedEntry { .. }
                 | ErrorKind::ShadowedPattern { .. }
@@ -239,7 +252,7 @@ pub enum ErrorKind {
     BadValue { key: String, value: String, expected: String },
     #[error("a line needs no ';' at its end; remove it")]
     Semicolon,
-    #[error("the quotes belong to the pattern, no path has them; remove them")]
+    #[error("the quotes are a part of the pattern; remove them")]
     QuotedPattern,
     #[error("unknown load balancer {}; {}write one of {valid}", quoted(.name), balancer_hint(.name))]
     UnknownBalancer { name: String, valid: String },
@@ -275,6 +288,58 @@ pub enum ErrorKind {
         quoted(.pattern)
     )]
     ShadowedPattern { pattern: String, first: String },
+
+    #[error(
+        "this [PROXY_ENTRY] can never match, {} of the entry at {first} takes all of its paths and comes first; move this entry before that one", quoted(.by)
+    )]
+    CoveredEntry { by: String, first: String },
+    #[error(
+        "pattern {} can never match here, {} of the entry at {first} takes all of its paths and comes first; move this entry before that one, or remove the pattern", quoted(.pattern), quoted(.by)
+    )]
+    CoveredPattern { pattern: String, by: String, first: String },
+
+    // Lines that are probably not meant as they stand.
+    #[error(
+        "{} is a regular expression: a star repeats what stands before it, and a dot is any character; write {} if that is meant", quoted(.pattern), quoted(.meant)
+    )]
+    GlobPattern { pattern: String, meant: String },
+    #[error("the dot in {} is any character, and may stand anywhere; write {} if that is meant", quoted(.pattern), quoted(.meant))]
+    PlainDot { pattern: String, meant: String },
+    #[error(
+        "{} matches anywhere in a path, as in {}; write {} if paths are to begin with it",
+        quoted(.pattern), quoted(&format!("/x{pattern}")), quoted(&format!("^{pattern}"))
+    )]
+    LoosePrefix { pattern: String },
+    #[error("{key} has no effect, {because}; {remedy}")]
+    NoEffect { key: String, because: String, remedy: String },
+    #[error(
+        "the offline time does not grow, OfflineTimeOut is longer than this already; write more than OfflineTimeOut, or OfflineBackoff 1"
+    )]
+    NoGrowth,
+    #[error(
+        "many servers close idle connections after 5 seconds, and PoolLearn is off; write 4, or PoolLearn on"
+    )]
+    LongIdle,
+    #[error(
+        "no request is sent again {count} times, each server gets it once and there are {servers}; write {most}, or name more servers"
+    )]
+    TooManyRetries { count: usize, servers: usize, most: usize },
+    #[error(
+        "'timeout' has no effect here, HeaderTimeOut and SendTimeOut end no sooner than RetryTimeOut; write a shorter HeaderTimeOut, or a longer RetryTimeOut"
+    )]
+    RetryTooLate,
+    #[error(
+        "a server that takes no connection in this time is the last one that is asked, RetryTimeOut is over by then; write less than RetryTimeOut"
+    )]
+    ConnectTooLate,
+    #[error(
+        "no request reaches this StatisticsURL, paths are compared without '//' and '.' segments; write the path without them"
+    )]
+    OddStatisticsUrl,
+    #[error(
+        "everybody is trusted, so that any client can say who it is; write the addresses of your own proxies, or private"
+    )]
+    EverybodyTrusted,
 
     #[error("all servers of this entry are disabled, every request gets a 503; enable one of them")]
     AllDisabled,

@@ -243,13 +243,18 @@ pub(super) fn via(text: &str) -> Option<Via> {
 /// One word of `TrustedProxies`: `private`, an address or a network.
 pub(super) fn networks(word: &str) -> Option<Vec<IpNet>> {
     if word.eq_ignore_ascii_case("private") {
-        return Some(PRIVATE.iter().filter_map(|net| net.parse().ok()).collect());
+        return Some(private_networks());
     }
     let network = match word.parse::<IpAddr>() {
         Ok(address) => IpNet::from(address),
         Err(_) => word.parse::<IpNet>().ok()?,
     };
     Some(vec![as_ipv4(network).unwrap_or(network).trunc()])
+}
+
+/// What `private` stands for.
+pub(super) fn private_networks() -> Vec<IpNet> {
+    PRIVATE.iter().filter_map(|network| network.parse().ok()).collect()
 }
 
 /// An IPv4 network that is written as a part of IPv6.

@@ -211,6 +211,11 @@ pub fn find(name: &str) -> Option<&'static Key> {
         .find(|key| normalized(key.name) == name || key.alias.is_some_and(|alias| normalized(alias) == name))
 }
 
+/// The canonical spelling of a key.
+pub fn name_of(id: KeyId) -> &'static str {
+    KEYS.iter().find(|key| key.id == id).map_or("", |key| key.name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

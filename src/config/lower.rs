@@ -14,15 +14,22 @@ use super::heads::{self, Header, HeaderError, Side};
 use super::health;
 use super::hints;
 use super::keys::{self, KEYS, Key, KeyId, Kind};
+use super::lints::{self, Doubtful};
 use super::model::{LoadBalancer, Pattern, ProxyEntry, Settings, UpgradePolicy};
+use super::origins::{Origins, Place, Section};
 use super::parse::{RawEntry, RawFile, RawSection, Value};
 use super::retries::{self, RetryOn};
 use super::servers::ServerLines;
+use super::shadows;
 use super::suggest::{closest, normalized};
 
 /// Makes the entries of `raw`, in file order, and reports everything that is wrong. The
 /// entries are of use only if nothing was.
-pub(super) fn lower(raw: RawFile, root: &Arc<Path>, problems: &mut Problems) -> Vec<ProxyEntry> {
+pub(super) fn lower(
+    raw: RawFile,
+    root: &Arc<Path>,
+    problems: &mut Problems,
+) -> (Vec<ProxyEntry>, Vec<Origins>) {
     // Where lines are missing, the entry that seems to be may have stood in one of them.
     let mut may_have_entry = problems.has_errors();
     let mut defaults: Option<(Span, Draft)> = None;
@@ -30,7 +37,7 @@ pub(super) fn lower(raw: RawFile, root: &Arc<Path>, problems: &mut Problems) -> 
     for section in raw.sections {
         match kind_of(&section, problems) {
             SectionKind::Defaults => {
-                let draft = Draft::default().with(&section, problems);
+                let draft = Draft::default().with(&section, Section::Defaults, problems);
                 match &defaults {
                     None => defaults = Some((section.span, draft)),
                     Some((first, _)) => {
@@ -52,7 +59,7 @@ pub(super) fn lower(raw: RawFile, root: &Arc<Path>, problems: &mut Problems) -> 
     let entries: Vec<(Span, Draft)> = entry_sections
         .into_iter()
         .map(|section| {
-            let draft = defaults.inherited().with(&section, problems);
+            let draft = defaults.inherited().with(&section, Section::Entry, problems);
             if !draft.has_patterns {
                 problems.add(&section.span, ErrorKind::NoMatch);
             }
@@ -62,8 +69,10 @@ pub(super) fn lower(raw: RawFile, root: &Arc<Path>, problems: &mut Problems) -> 
             (section.span, draft)
         })
         .collect();
-    warn_of_shadows(&entries, problems);
-    entries.into_iter().map(|(span, draft)| draft.finish(&span, problems)).collect()
+    let doubtful: Vec<Doubtful> = entries.iter().map(|(span, draft)| draft.doubtful(span)).collect();
+    shadows::warn(&doubtful, problems);
+    lints::warn(&doubtful, problems);
+    entries.into_iter().map(|(span, draft)| draft.finish(&span)).unzip()
 }
 
 enum SectionKind {
@@ -98,6 +107,7 @@ struct Draft {
     servers: ServerLines,
     load_balancer: LoadBalancer,
     settings: Settings,
+    origins: Origins,
     /// Where the headers that are set or removed here stand, by key and name in lower case.
     headers: HashMap<(KeyId, String), Span>,
     /// Whether there are patterns, good ones or bad ones that are reported already.
@@ -118,7 +128,7 @@ impl Draft {
     }
 
     /// Puts the keys of a section over what is there already.
-    fn with(mut self, section: &RawSection, problems: &mut Problems) -> Draft {
+    fn with(mut self, section: &RawSection, kind: Section, problems: &mut Problems) -> Draft {
         let mut seen: HashMap<KeyId, &Span> = HashMap::new();
         for entry in &section.entries {
             let Some(key) = keys::find(&entry.key) else {
@@ -146,6 +156,7 @@ impl Draft {
             if is_first {
                 self.drop_list(key.id);
             }
+            self.note_origin(key.id, kind, entry);
             self.read(key, entry, problems);
         }
         if section.is_incomplete {
@@ -160,14 +171,25 @@ impl Draft {
         self.has_servers |= matches!(key, KeyId::ServerList | KeyId::Server);
     }
 
+    fn note_origin(&mut self, key: KeyId, section: Section, entry: &RawEntry) {
+        let variables = entry.value.as_ref().map(|value| value.variables.clone()).unwrap_or_default();
+        self.origins.add(key, Place { section, variables, span: entry.span.clone() });
+    }
+
     /// A list of the entry replaces the inherited one as a whole.
     fn drop_list(&mut self, key: KeyId) {
+        if !matches!(key, KeyId::ServerList | KeyId::Server) {
+            self.origins.forget(key);
+        }
         match key {
             KeyId::Match => {
                 self.patterns.clear();
                 self.pattern_spans.clear();
             }
-            KeyId::ServerList | KeyId::Server => self.servers.replace_inherited(),
+            KeyId::ServerList | KeyId::Server if self.servers.replace_inherited() => {
+                self.origins.forget(KeyId::ServerList);
+                self.origins.forget(KeyId::Server);
+            }
             KeyId::TrustedProxies => self.settings.heads.trusted_proxies.clear(),
             KeyId::CookieDomain => self.settings.heads.cookie_domains.clear(),
             KeyId::CookiePath => self.settings.heads.cookie_paths.clear(),
@@ -281,9 +303,7 @@ impl Draft {
             let span = span.at_column(column);
             match check_pattern(word) {
                 Ok(()) => {
-                    if is_quoted(word) {
-                        problems.add(&span, ErrorKind::QuotedPattern);
-                    }
+                    lints::warn_of_pattern(word, &span, problems);
                     let (path, line) = (Arc::clone(&span.path), span.line);
                     self.patterns.push(Pattern { text: word.to_owned(), path, line, column });
                     self.pattern_spans.push(span);
@@ -393,41 +413,28 @@ impl Draft {
         }
     }
 
-    fn finish(self, span: &Span, problems: &mut Problems) -> ProxyEntry {
-        ProxyEntry {
+    fn doubtful<'a>(&'a self, span: &'a Span) -> Doubtful<'a> {
+        Doubtful {
+            span,
+            patterns: &self.patterns,
+            pattern_spans: &self.pattern_spans,
+            servers: self.servers.list(),
+            load_balancer: self.load_balancer,
+            settings: &self.settings,
+            origins: &self.origins,
+        }
+    }
+
+    fn finish(self, span: &Span) -> (ProxyEntry, Origins) {
+        let entry = ProxyEntry {
             path: Arc::clone(&span.path),
             line: span.line,
             patterns: self.patterns,
-            servers: self.servers.finish(&self.settings.capacity, span, problems),
+            servers: self.servers.finish(),
             load_balancer: self.load_balancer,
             settings: self.settings,
-        }
-    }
-}
-
-/// Warns of patterns that an earlier entry has too, letter for letter.
-fn warn_of_shadows(entries: &[(Span, Draft)], problems: &mut Problems) {
-    let mut first_with: HashMap<&str, &Span> = HashMap::new();
-    for (span, draft) in entries {
-        let shadows: Vec<Option<&Span>> =
-            draft.patterns.iter().map(|pattern| first_with.get(pattern.text.as_str()).copied()).collect();
-        if let Some(&Some(first)) = shadows.first()
-            && shadows.iter().all(|shadow| shadow.is_some_and(|s| s.order == first.order))
-        {
-            let first = first.seen_from(span);
-            problems.add(span, ErrorKind::ShadowedEntry { first });
-        } else {
-            for (index, first) in shadows.iter().enumerate() {
-                let Some(first) = first else { continue };
-                let at = draft.pattern_spans.get(index).unwrap_or(span);
-                let pattern = draft.patterns[index].text.clone();
-                let first = first.seen_from(at);
-                problems.add(at, ErrorKind::ShadowedPattern { pattern, first });
-            }
-        }
-        for pattern in &draft.patterns {
-            first_with.entry(&pattern.text).or_insert(span);
-        }
+        };
+        (entry, self.origins)
     }
 }
 
@@ -462,10 +469,6 @@ fn check_pattern(pattern: &str) -> Result<(), (usize, String)> {
 fn short_reason(message: &str) -> String {
     let last = message.lines().last().unwrap_or_default();
     last.trim().trim_start_matches("error: ").to_owned()
-}
-
-fn is_quoted(word: &str) -> bool {
-    ['"', '\''].into_iter().any(|quote| word.len() > 1 && word.starts_with(quote) && word.ends_with(quote))
 }
 
 fn suggested_key(name: &str) -> Option<&'static Key> {

@@ -11,13 +11,17 @@ mod heads;
 mod health;
 mod hints;
 pub mod keys;
+mod lints;
 mod lower;
 mod model;
+mod origins;
 mod parse;
 mod retries;
 mod servers;
+mod shadows;
 mod suggest;
 mod values;
+mod written;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,8 +33,10 @@ pub use health::{Fault, Health, HealthCheck, WhenAllOffline};
 pub use model::{
     Config, LoadBalancer, Pattern, PoolSize, ProxyEntry, ServerAddress, Settings, UpgradePolicy,
 };
+pub use origins::{Origins, Place, Section};
 pub use retries::{Retries, RetryCause, RetryOn};
 pub use servers::{Capacity, OptionError, Server};
+pub use written::{written, written_servers};
 
 use error::{Problems, Span};
 use parse::ReadError;
@@ -69,9 +75,9 @@ pub fn from_text(
         return Err(ConfigError::new(Span::whole_file(root), ErrorKind::Empty).into());
     }
     let raw = parse::parse(&root, text, env, &mut problems);
-    let entries = lower::lower(raw, &root, &mut problems);
+    let (entries, origins) = lower::lower(raw, &root, &mut problems);
     let warnings = problems.finish(Arc::clone(&root))?;
-    Ok(Config { path: root, entries, warnings })
+    Ok(Config { path: root, entries, origins, warnings })
 }
 
 /// Memory that one pattern may take when compiled, in bytes. A set of all patterns may

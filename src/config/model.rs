@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::error::{ConfigError, cleaned};
 use super::heads::Heads;
 use super::health::{Health, HealthCheck};
+use super::origins::Origins;
 use super::retries::Retries;
 use super::servers::{Capacity, Server};
 use super::suggest::normalized;
@@ -20,6 +21,8 @@ pub struct Config {
     pub path: Arc<Path>,
     /// The entries, in file order: the first that matches a request takes it.
     pub entries: Vec<ProxyEntry>,
+    /// Where the values of each entry come from, in the same order.
+    pub origins: Vec<Origins>,
     /// What is probably not meant as it stands.
     pub warnings: Vec<ConfigError>,
 }

@@ -43,6 +43,8 @@ pub(super) struct RawEntry {
 #[derive(Debug, Default)]
 pub(super) struct Value {
     pub text: String,
+    /// The environment variables that it was made of.
+    pub variables: Vec<String>,
     /// Where each part of `text` comes from, in order; never empty if `text` isn't.
     parts: Vec<Part>,
 }
@@ -285,7 +287,10 @@ impl Parser<'_> {
                 continue;
             }
             match self.variable(&text[at..end]) {
-                Ok(content) => value.push(&content, column, true),
+                Ok((name, content)) => {
+                    value.variables.push(name);
+                    value.push(&content, column, true);
+                }
                 Err(kind) => {
                     self.problems.add(&start.at_column(column), kind);
                     is_good = false;
@@ -297,7 +302,8 @@ impl Parser<'_> {
         is_good.then_some(value)
     }
 
-    fn variable(&self, text: &str) -> Result<String, ErrorKind> {
+    /// The name of a variable, and what it stands for.
+    fn variable(&self, text: &str) -> Result<(String, String), ErrorKind> {
         let bad = || ErrorKind::BadVariable { text: text.to_owned() };
         let inner = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).ok_or_else(bad)?;
         let (name, default) = match inner.split_once(":-") {
@@ -308,12 +314,13 @@ impl Parser<'_> {
         if !is_name || name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             return Err(bad());
         }
-        match ((self.env)(name), default) {
-            (Some(content), None) => Ok(content),
-            (Some(content), Some(_)) if !content.is_empty() => Ok(content),
-            (_, Some(default)) => Ok(default.to_owned()),
-            (None, None) => Err(ErrorKind::UnsetVariable { name: name.to_owned() }),
-        }
+        let content = match ((self.env)(name), default) {
+            (Some(content), None) => content,
+            (Some(content), Some(_)) if !content.is_empty() => content,
+            (_, Some(default)) => default.to_owned(),
+            (None, None) => return Err(ErrorKind::UnsetVariable { name: name.to_owned() }),
+        };
+        Ok((name.to_owned(), content))
     }
 
     fn open_section(&mut self, span: Span, name: Option<String>) {

@@ -100,11 +100,13 @@ impl ServerLines {
         ServerLines { spans: Vec::new(), ..self.clone() }
     }
 
-    /// The first line of a section replaces what is inherited.
-    pub fn replace_inherited(&mut self) {
-        if self.spans.is_empty() {
+    /// The first line of a section replaces what is inherited. Whether this was such a line.
+    pub fn replace_inherited(&mut self) -> bool {
+        let is_first = self.spans.is_empty();
+        if is_first {
             *self = ServerLines::default();
         }
+        is_first
     }
 
     /// Adds the servers of a `ServerList` line.
@@ -194,19 +196,14 @@ impl ServerLines {
         }
     }
 
-    /// Warns of what is probably not meant, and gives the servers.
-    pub fn finish(self, capacity: &Capacity, entry: &Span, problems: &mut Problems) -> Vec<Server> {
-        let list = self.list;
-        if !list.is_empty() && list.iter().all(|server| server.disabled) {
-            problems.add(entry, ErrorKind::AllDisabled);
-        } else if !list.is_empty() && list.iter().all(|server| server.disabled || server.backup) {
-            problems.add(entry, ErrorKind::AllBackup);
-        }
-        let is_limited = |server: &Server| server.max.unwrap_or(capacity.max_connections) > 0;
-        if capacity.queue_size > 0 && !list.iter().any(is_limited) {
-            problems.add(entry, ErrorKind::QueueWithoutLimit);
-        }
-        list
+    /// The servers so far.
+    pub fn list(&self) -> &[Server] {
+        &self.list
+    }
+
+    /// The servers.
+    pub fn finish(self) -> Vec<Server> {
+        self.list
     }
 }
 

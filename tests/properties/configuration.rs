@@ -4,16 +4,11 @@
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Duration;
 
-use monkey_proxy_reverse::config::keys::{self, Key};
-use monkey_proxy_reverse::config::{
-    self, Config, ConfigError, ConfigErrors, Fault, Header, HostHeader, Pattern, Piece, ProxyEntry, Server,
-    Via, WhenAllOffline,
-};
+use monkey_proxy_reverse::config::keys::{self, KEYS, KeyId};
+use monkey_proxy_reverse::config::{self, Config, ConfigError, ConfigErrors, Pattern, ProxyEntry};
 use monkey_proxy_reverse::http::router::Router;
 
 /// The property of the target `configuration`.
@@ -31,7 +26,7 @@ pub fn check(input: &[u8]) -> bool {
                 files.have_the_place_of(warning);
             }
             is_complete(config);
-            says_the_same_when_written_anew(config, input);
+            says_the_same_when_written_anew(config);
         }
         Err(errors) => {
             assert!(errors.iter().any(|error| !error.is_warning()), "refused for warnings alone");
@@ -159,107 +154,22 @@ fn finds_the_first_that_matches(config: &Config) {
 }
 
 /// Writes the entries with all that they inherit, and reads that.
-fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
+fn says_the_same_when_written_anew(config: &Config) {
     let mut text = String::new();
     for entry in &config.entries {
-        let patterns: Vec<_> = entry.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
-        let (settings, heads, retries) = (&entry.settings, &entry.settings.heads, &entry.settings.retries);
-        let health = &entry.settings.health;
-        let time = |time: Option<Duration>| format!("{}ms", time.unwrap_or_default().as_millis());
-        let switch = |on: bool| if on { "on" } else { "off" };
-        let mut lines = vec![
-            format!("Match {}", patterns.join(" ")),
-            format!("LoadBalancer {}", entry.load_balancer),
-            format!("MaxConnections {}", settings.capacity.max_connections),
-            format!("QueueSize {}", settings.capacity.queue_size),
-            format!("QueueTimeOut {}", time(Some(settings.capacity.queue_timeout))),
-            format!("AttemptsCount {}", settings.attempts_count),
-            format!("OfflineTimeOut {}", time(Some(settings.offline_timeout))),
-            format!("ConnectTimeOut {}", time(settings.connect_timeout)),
-            format!("SendTimeOut {}", time(settings.send_timeout)),
-            format!("HeaderTimeOut {}", time(settings.header_timeout)),
-            format!("ReadTimeOut {}", time(settings.read_timeout)),
-            format!("ClientTimeOut {}", time(settings.client_timeout)),
-            format!("RetryOn {}", retries.on),
-            format!("RetryCount {}", retries.count),
-            format!("RetryTimeOut {}", time(retries.timeout)),
-            format!("RetryNonIdempotent {}", switch(retries.non_idempotent)),
-            format!("RetryKeyHeader {}", retries.key_header.as_deref().unwrap_or("off")),
-            format!("RetryBudget {}", retries.budget_percent),
-            format!("RetryBudgetMin {}", retries.budget_min),
-            format!("PoisonGuard {}", switch(retries.poison_guard)),
-            format!("PoisonTimeOut {}", time(Some(retries.poison_timeout))),
-            format!("KeepAlive {}", switch(settings.keep_alive)),
-            format!("PoolSize {}", settings.pool_size),
-            format!("PoolIdleTimeOut {}", time(settings.pool_idle_timeout)),
-            format!("PoolMaxRequests {}", settings.pool_max_requests.unwrap_or(0)),
-            format!("PoolMaxAge {}", time(settings.pool_max_age)),
-            format!("PoolUnsafeIdle {}", time(Some(settings.pool_unsafe_idle))),
-            format!("PoolLearn {}", switch(settings.pool_learn)),
-            format!("BufferSize {}", settings.buffer_size),
-            format!("MaxResponseHeader {}", settings.max_response_header),
-            format!("Upgrade {:?}", settings.upgrade),
-            format!("TunnelTimeOut {}", time(settings.tunnel_timeout)),
-            format!("OfflineBackoff {}", health.backoff),
-            format!("OfflineMax {}", time(Some(health.offline_max))),
-            format!("OfflineJitter {}", health.offline_jitter),
-            format!("ProbeOffline {}", switch(health.probe_offline)),
-            format!("ProbeInterval {}", time(Some(health.probe_interval))),
-            format!("SlowStart {}", time(Some(health.slow_start))),
-            format!("HealthCheck {}", health.check),
-            format!("HealthInterval {}", time(Some(health.interval))),
-            format!("HealthTimeOut {}", time(Some(health.timeout))),
-            format!("HealthRise {}", health.rise),
-            format!("HealthFall {}", health.fall),
-            format!("HealthStatus {}", ranges(&health.statuses)),
-            format!("FailOn {}", health.fail_on.iter().map(fault).collect::<Vec<_>>().join(" ")),
-            format!(
-                "WhenAllOffline {}",
-                match health.when_all_offline {
-                    WhenAllOffline::Try => "try",
-                    WhenAllOffline::Refuse => "503",
-                    WhenAllOffline::Static => "static",
-                }
-            ),
-            format!("RewriteLocation {}", switch(heads.rewrite_location)),
-            format!("ForwardedHeaders {:?}", heads.forwarded),
-        ];
-        lines.extend(entry.servers.iter().map(server));
-        lines.push(match &heads.host {
-            HostHeader::Client => "HostHeader client".into(),
-            HostHeader::Server => "HostHeader server".into(),
-            HostHeader::Literal(host) => format!("HostHeader {host}"),
-        });
-        lines.push(match &heads.via {
-            Via::On => "Via on".into(),
-            Via::Off => "Via off".into(),
-            Via::Named(name) => format!("Via {name}"),
-        });
-        let networks: Vec<_> = heads.trusted_proxies.iter().map(|network| network.to_string()).collect();
-        lines.push(format!(
-            "TrustedProxies {}",
-            if networks.is_empty() { "none".into() } else { networks.join(" ") }
-        ));
-        let mut add =
-            |key: &str, value: Option<&String>| lines.extend(value.map(|value| format!("{key} {value}")));
-        add("StatisticsURL", settings.statistics_url.as_ref());
-        add("StripPrefix", heads.strip_prefix.as_ref());
-        add("AddPrefix", heads.add_prefix.as_ref());
-        heads.cookie_domains.iter().for_each(|(from, to)| add("CookieDomain", Some(&format!("{from} {to}"))));
-        heads.cookie_paths.iter().for_each(|(from, to)| add("CookiePath", Some(&format!("{from} {to}"))));
-        heads.set_request.iter().for_each(|field| add("SetRequestHeader", Some(&written(field))));
-        heads.set_response.iter().for_each(|field| add("SetResponseHeader", Some(&written(field))));
-        heads.remove_request.iter().for_each(|name| add("RemoveRequestHeader", Some(name)));
-        heads.remove_response.iter().for_each(|name| add("RemoveResponseHeader", Some(name)));
-        let is_written = |key: &Key| lines.iter().any(|line| line.split(' ').next() == Some(key.name));
-        if names_a_key(input, |key| !is_written(key) && key.default.is_some()) {
-            return; // one that is not known here
+        let servers = config::written_servers(&entry.servers);
+        let mut lines: Vec<String> =
+            servers.into_iter().map(|(key, value)| format!("{} {value}", keys::name_of(key))).collect();
+        for key in KEYS.iter().filter(|key| !matches!(key.id, KeyId::ServerList | KeyId::Server)) {
+            let values = config::written(entry, key.id);
+            assert!(!values.is_empty() || key.default.is_none(), "{}", key.name);
+            lines.extend(values.into_iter().map(|value| format!("{} {value}", key.name)));
         }
         // What came out of a variable may be something else when it stands in the file.
         let stays = |line: &str| {
             !line.replace("${client_ip}", "").replace("${host}", "").replace("${scheme}", "").contains("${")
         };
-        if patterns[0] == "=" || !lines.iter().all(|line| stays(line)) {
+        if entry.patterns.iter().any(|pattern| pattern.text == "=") || !lines.iter().all(|line| stays(line)) {
             return;
         }
         text.push_str("[PROXY_ENTRY]\n");
@@ -268,51 +178,6 @@ fn says_the_same_when_written_anew(config: &Config, input: &[u8]) {
     }
     let again = parse(text.as_bytes()).unwrap_or_else(|errors| panic!("{errors}\nin\n{text}"));
     has_the_same_entries(config, &again, |pattern| pattern.text.clone());
-}
-
-/// The line of a server. Only a list may name one several times.
-fn server(server: &Server) -> String {
-    let Server { address, weight, backup, max, name, disabled } = server;
-    if *server == Server::at(address.clone()) {
-        return format!("ServerList {address}");
-    }
-    let max = max.map_or_else(String::new, |max| format!(" max={max}"));
-    let name = name.as_ref().map_or_else(String::new, |name| format!(" name={name}"));
-    let switch = |word: &str, on: bool| if on { format!(" {word}") } else { String::new() };
-    let (backup, disabled) = (switch("backup", *backup), switch("disabled", *disabled));
-    format!("Server {address} weight={weight}{max}{name}{backup}{disabled}")
-}
-
-fn fault(fault: &Fault) -> String {
-    match fault {
-        Fault::Connect => "connect".into(),
-        Fault::Timeout => "timeout".into(),
-        Fault::Reset => "reset".into(),
-        Fault::Invalid => "invalid".into(),
-        Fault::Status(range) => ranges(std::slice::from_ref(range)),
-    }
-}
-
-fn ranges(ranges: &[RangeInclusive<u16>]) -> String {
-    let range = |range: &RangeInclusive<u16>| format!("{}-{}", range.start(), range.end());
-    ranges.iter().map(range).collect::<Vec<_>>().join(" ")
-}
-
-/// The name and the value of a field, as they stand in a line.
-fn written(field: &Header) -> String {
-    let pieces = field.value.iter().map(|piece| match piece {
-        Piece::Text(text) => text.as_str(),
-        Piece::ClientIp => "${client_ip}",
-        Piece::Host => "${host}",
-        Piece::Scheme => "${scheme}",
-    });
-    format!("{} {}", field.name, pieces.collect::<String>())
-}
-
-/// Whether a line begins with such a key.
-fn names_a_key(input: &[u8], such: impl Fn(&Key) -> bool) -> bool {
-    let text = String::from_utf8_lossy(input);
-    text.lines().filter_map(|line| line.split_whitespace().next()).filter_map(keys::find).any(such)
 }
 
 /// A byte order mark, CR LF and a closing comment change nothing. Where they would, the same once

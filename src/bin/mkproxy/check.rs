@@ -5,12 +5,16 @@ use std::path::Path;
 
 use monkey_proxy_reverse::config::{self, Config, ConfigErrors};
 
-use crate::cli::{Check, Failure, Format, Status};
+use crate::cli::{self, Check, Failure, Format, Status};
+use crate::effective;
 use crate::report::{Report, Sources};
 use crate::say;
 
 /// Checks the file and reports.
 pub fn run(command: &Check) -> Result<Status, Failure> {
+    if command.format == Format::Conf && !command.effective {
+        cli::wrong_usage("--format conf belongs to --effective");
+    }
     let input = Input::read(&command.file)?;
     let result = input.config();
     let report = Report::new(&result);
@@ -19,9 +23,20 @@ pub fn run(command: &Check) -> Result<Status, Failure> {
         () if report.warnings > 0 && command.strict => Status::Warned,
         () => Status::Well,
     };
-    match command.format {
-        Format::Json => anstream::println!("{}", report.to_json(&input.sources)),
-        Format::Text => {
+    let effective = result.as_ref().ok().filter(|_| command.effective);
+    match (command.format, effective) {
+        (Format::Json, effective) => {
+            let mut object = report.to_json(&input.sources);
+            if let (Some(config), Some(object)) = (effective, object.as_object_mut()) {
+                object.insert("effective".to_owned(), effective::json(config));
+            }
+            say::line(object);
+        }
+        (Format::Conf, Some(config)) => say::line(effective::file(config, &input.name)),
+        (Format::Text | Format::Conf, effective) => {
+            if let Some(config) = effective {
+                say::line(format_args!("{}\n", effective::table(config, &input.name)));
+            }
             report.print(&input.sources);
             if !command.quiet || status != Status::Well {
                 say::line(format_args!("{}", summary(&input, &result, &report)));

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 /// Checks, explains and installs the reverse proxy plugin of the Monkey web server
 #[derive(Parser)]
@@ -34,6 +35,9 @@ pub struct Check {
     /// For whom to write
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
+    /// Show every key of every entry, with its value and where that comes from
+    #[arg(long)]
+    pub effective: bool,
     /// Warnings are a failure, too
     #[arg(long)]
     pub strict: bool,
@@ -63,6 +67,8 @@ pub enum Format {
     Text,
     /// Programs: one JSON object
     Json,
+    /// The plugin: with --effective, a file that means the same and inherits nothing
+    Conf,
 }
 
 /// When to write in colours.
@@ -108,6 +114,11 @@ impl From<Status> for ExitCode {
             Status::Warned => 3,
         })
     }
+}
+
+/// Ends as the parser does when the command line is wrong.
+pub fn wrong_usage(why: &str) -> ! {
+    Cli::command().error(ErrorKind::ArgumentConflict, why).exit()
 }
 
 /// Why something could not be done: one line for people.

@@ -5,6 +5,7 @@
 
 mod check;
 mod cli;
+mod effective;
 mod keys;
 mod report;
 mod say;
