@@ -257,6 +257,24 @@ pub(super) fn private_networks() -> Vec<IpNet> {
     PRIVATE.iter().filter_map(|network| network.parse().ok()).collect()
 }
 
+/// One word of `StatisticsAllow`: `any` stands for all addresses of both kinds.
+pub(super) fn viewers(word: &str) -> Option<Vec<IpNet>> {
+    if word.eq_ignore_ascii_case("any") {
+        return Some(anybody());
+    }
+    networks(word)
+}
+
+/// What `any` stands for.
+pub(super) fn anybody() -> Vec<IpNet> {
+    ANYBODY.iter().filter_map(|network| network.parse().ok()).collect()
+}
+
+/// The addresses by which a machine reaches itself.
+pub(super) fn this_machine() -> Vec<IpNet> {
+    PRIVATE[..2].iter().filter_map(|net| net.parse().ok()).collect()
+}
+
 /// An IPv4 network that is written as a part of IPv6.
 fn as_ipv4(network: IpNet) -> Option<IpNet> {
     let IpNet::V6(v6) = network else { return None };
@@ -303,7 +321,10 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-/// Networks that are not routed on the Internet, and this machine itself.
+/// All addresses.
+const ANYBODY: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// This machine itself, and networks that are not routed on the Internet.
 const PRIVATE: [&str; 7] =
     ["127.0.0.0/8", "::1/128", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"];
 

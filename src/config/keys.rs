@@ -37,6 +37,7 @@ impl Key {
                 | Kind::Server
                 | Kind::Patterns
                 | Kind::Networks
+                | Kind::Viewers
                 | Kind::Domains
                 | Kind::Paths
                 | Kind::Field { .. }
@@ -56,6 +57,7 @@ pub enum KeyId {
     AttemptsCount,
     OfflineTimeOut,
     StatisticsUrl,
+    StatisticsAllow,
     ConnectTimeOut,
     SendTimeOut,
     HeaderTimeOut,
@@ -180,6 +182,8 @@ pub enum Kind {
     Host,
     /// Addresses and networks, separated by blanks.
     Networks,
+    /// Addresses and networks, separated by blanks, or `any`.
+    Viewers,
     /// Which forwarding fields are written.
     Forwarded,
     /// What we call ourselves.

@@ -191,6 +191,7 @@ impl Draft {
                 self.origins.forget(KeyId::Server);
             }
             KeyId::TrustedProxies => self.settings.heads.trusted_proxies.clear(),
+            KeyId::StatisticsAllow => self.settings.statistics_allow.clear(),
             KeyId::CookieDomain => self.settings.heads.cookie_domains.clear(),
             KeyId::CookiePath => self.settings.heads.cookie_paths.clear(),
             KeyId::SetRequestHeader => self.settings.heads.set_request.clear(),
@@ -275,7 +276,9 @@ impl Draft {
             KeyId::BufferSize => store(&mut settings.buffer_size, kind.size(text)),
             KeyId::MaxResponseHeader => store(&mut settings.max_response_header, kind.size(text)),
             KeyId::HostHeader => store(&mut settings.heads.host, heads::host_header(text)),
-            KeyId::TrustedProxies => return self.add_networks(key, &span, value, problems),
+            KeyId::TrustedProxies | KeyId::StatisticsAllow => {
+                return self.add_networks(key, &span, value, problems);
+            }
             KeyId::ForwardedHeaders => store(&mut settings.heads.forwarded, heads::forwarded_headers(text)),
             KeyId::Via => store(&mut settings.heads.via, heads::via(text)),
             KeyId::Upgrade => store(&mut settings.upgrade, UpgradePolicy::from_name(text)),
@@ -318,13 +321,19 @@ impl Draft {
     }
 
     fn add_networks(&mut self, key: &Key, span: &Span, value: &Value, problems: &mut Problems) {
-        let is_none = |word: &str| word.eq_ignore_ascii_case("none");
+        let settings = &mut self.settings;
+        let (list, read): (_, fn(&str) -> _) = match key.id {
+            KeyId::StatisticsAllow => (&mut settings.statistics_allow, heads::viewers),
+            _ => (&mut settings.heads.trusted_proxies, heads::networks),
+        };
+        let may_be_none = key.id == KeyId::TrustedProxies;
+        let is_none = |word: &str| may_be_none && word.eq_ignore_ascii_case("none");
         if value.words().count() == 1 && value.words().all(|(_, word)| is_none(word)) {
             return;
         }
         for (column, word) in value.words() {
-            match heads::networks(word) {
-                Some(networks) => self.settings.heads.trusted_proxies.extend(networks),
+            match read(word) {
+                Some(networks) => list.extend(networks),
                 None => {
                     let (key_name, value) = (key.name.to_owned(), word.to_owned());
                     let expected = key.kind.expected();

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::error::{ConfigError, cleaned};
-use super::heads::Heads;
+use super::heads::{self, Heads};
 use super::health::{Health, HealthCheck};
 use super::origins::Origins;
 use super::retries::Retries;
@@ -159,6 +161,8 @@ pub struct Settings {
     pub offline_timeout: Duration,
     /// Path of the statistics page, begins with `/`; `None` if there is none.
     pub statistics_url: Option<String>,
+    /// Who may see it.
+    pub statistics_allow: Vec<IpNet>,
     /// Longest wait for a connection to a server.
     pub connect_timeout: Option<Duration>,
     /// Longest pause of a server that takes the request.
@@ -279,6 +283,7 @@ impl Default for Settings {
             attempts_count: 2,
             offline_timeout: minute,
             statistics_url: None,
+            statistics_allow: heads::this_machine(),
             connect_timeout: Some(Duration::from_secs(3)),
             send_timeout: Some(minute),
             header_timeout: Some(minute),

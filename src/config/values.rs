@@ -47,6 +47,9 @@ impl Kind {
             Kind::Host => {
                 "client, server, or a host name with or without a port, as in app.example.com:8080".to_owned()
             }
+            Kind::Viewers => {
+                "any, private, or addresses and networks, as in 127.0.0.0/8 2001:db8::1".to_owned()
+            }
             Kind::Networks => {
                 "none, private, or addresses and networks, as in 10.0.0.0/8 2001:db8::1".to_owned()
             }

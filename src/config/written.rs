@@ -3,7 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::heads::{ForwardedHeaders, Header, HostHeader, Piece, Via, private_networks};
+use super::heads::{
+    ForwardedHeaders, Header, HostHeader, Piece, Via, anybody, private_networks, this_machine,
+};
 use super::health::{Fault, WhenAllOffline};
 use super::keys::KeyId;
 use super::model::{ProxyEntry, UpgradePolicy};
@@ -78,6 +80,12 @@ pub fn written(entry: &ProxyEntry, key: KeyId) -> Vec<String> {
             ForwardedHeaders::Off => "off".to_owned(),
             ForwardedHeaders::Rfc7239 => "rfc7239".to_owned(),
             ForwardedHeaders::Both => "both".to_owned(),
+        },
+        KeyId::StatisticsAllow => match &settings.statistics_allow {
+            any if *any == anybody() => "any".to_owned(),
+            here if *here == this_machine() => "127.0.0.0/8 ::1".to_owned(),
+            private if *private == private_networks() => "private".to_owned(),
+            networks => joined(networks, ToString::to_string),
         },
         KeyId::TrustedProxies => match &heads.trusted_proxies {
             none if none.is_empty() => "none".to_owned(),

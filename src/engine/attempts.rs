@@ -10,6 +10,7 @@ use super::exchange::{Attempt, Order, Phase};
 use super::failure::Failure;
 use super::host::ClientKey;
 use super::network::Network;
+use super::noting::name_of;
 use super::poison::{Fingerprint, Poison};
 use super::retry::{self, Connection, Failed, Left, Next, Price, Repeating, Trouble};
 use super::serve::Asked;
@@ -18,6 +19,7 @@ use super::shared::Route;
 use super::worker::Worker;
 use crate::config::RetryCause;
 use crate::http::request::{self, Request};
+use crate::stats::events::Kind;
 
 /// The attempts of one order.
 #[derive(Debug)]
@@ -185,17 +187,6 @@ pub fn is_repeatable(request: &Request<'_, '_>, route: &Route) -> bool {
         || retries.key_header.as_deref().is_some_and(is_key)
 }
 
-/// Method and path of a request, for a line of a log.
-fn named(request: &[u8]) -> String {
-    let end = request.iter().take(NAMED_MAX).take_while(|&&byte| !matches!(byte, b'?' | b'\r')).count();
-    let line = String::from_utf8_lossy(&request[..end]);
-    let name = line.strip_suffix(" HTTP/1.1").unwrap_or(&line);
-    format!("'{}'", name.escape_default())
-}
-
-/// Bytes of a request that a log gets to see.
-const NAMED_MAX: usize = 120;
-
 impl Order {
     /// How an attempt has failed.
     fn failed(&self, trouble: Trouble, attempt: &Attempt) -> Failed {
@@ -272,29 +263,30 @@ impl<N: Network> Worker<N> {
         let failed = order.failed(trouble, attempt);
         let Attempt { backend, reused, trial, .. } = *attempt;
         let blame = order.attempts.blame(&failed, failure, backend);
-        let request = if let Blame::Poison(_) = blame { named(&order.request) } else { String::new() };
+        let request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
         let next = order.next(&failed, now);
         match blame {
             Blame::Backend => self.judge(&route, backend, trial, reused, failure, now),
-            Blame::Request => self.excuse(&route, backend, trial),
+            Blame::Request => self.excuse(&route, backend, trial, now),
             Blame::Poison(print) => {
                 let timeout = route.settings.retries.poison_timeout;
                 self.shared.poison.remember(print, now.ms.saturating_add(milliseconds(timeout)));
                 log::warn!(
-                    "{request} made two backends break ({failure}); requests like it get one attempt for {} s \
+                    "'{request}' made two backends break ({failure}); requests like it get one attempt for {} s \
                      (entry {})",
                     timeout.as_secs_f32(),
                     route.place
                 );
-                self.excuse(&route, backend, trial);
+                self.excuse(&route, backend, trial, now);
             }
         }
         next
     }
 
     /// The failure was the request's: nothing is held against the backend.
-    fn excuse(&mut self, route: &Route, backend: usize, trial: bool) {
+    fn excuse(&mut self, route: &Route, backend: usize, trial: bool, now: Now) {
         route.totals.poisoned();
+        route.note(backend, Kind::Poisoned, "other servers broke over this request too", None, now);
         if trial {
             route.cluster.abandon_trial(backend);
         }
@@ -466,13 +458,5 @@ mod tests {
         attempts.begin(Some(Duration::from_secs(1)), Now { ms: 500, us: 500_000, unix: 0 });
         assert_eq!(left(&attempts, 900), Some(Duration::from_millis(600)));
         assert_eq!(left(&attempts, 5000), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_request_is_named_in_one_short_line() {
-        assert_eq!(named(b"GET /a?secret HTTP/1.1\r\nHost: h\r\n"), "'GET /a'");
-        assert_eq!(named(b"PUT /a HTTP/1.1\r\n"), "'PUT /a'");
-        assert_eq!(named(b"GET /\x1b[0m\xff"), "'GET /\\u{1b}[0m\\u{fffd}'");
-        assert!(named(&[b'x'; 10_000]).len() < 200);
     }
 }

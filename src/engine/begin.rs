@@ -7,13 +7,12 @@ use std::sync::Arc;
 use super::Now;
 use super::attempts::{Attempts, is_repeatable};
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
-use super::explain;
 use super::host::{ClientKey, RequestParts};
 use super::naming::Naming;
 use super::network::Network;
 use super::queue::Queueing;
 use super::shared::Route;
-use super::status_page;
+use super::status_page::{self, Answer};
 use super::upload::{CONTINUE, Upload};
 use super::worker::Worker;
 use crate::http::Version;
@@ -21,6 +20,7 @@ use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::forward::{self, Forwarding, Framing, RequestEnd};
 use crate::http::reply::Reply;
 use crate::http::request::{self, Refusal};
+use crate::stats::events::Short;
 
 impl<N: Network> Worker<N> {
     /// Takes a request along `route`. Drive the worker afterwards.
@@ -114,6 +114,7 @@ impl<N: Network> Worker<N> {
             tried: Default::default(),
             attempts: Attempts::new(route, &request, &self.shared.poison, now),
             queueing: Queueing::No,
+            name: Short::default(),
             answered_by: None,
         });
         self.tally.route(route.index).request(now.ms / 1000);
@@ -132,27 +133,12 @@ impl<N: Network> Worker<N> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(parts, refusal, now),
         };
-        let query = request.target.split_once('?').map_or("", |(_, query)| query);
-        let (status, body, content_type) = match explain::page(&self.shared, query, parts.source, now) {
-            Some(page) => page,
-            None => {
-                let (body, content_type) = status_page::render(&self.shared, page, query, now);
-                (200, body, content_type)
-            }
-        };
+        let answer = status_page::answer(&self.shared, page, &request, parts, now);
         let client = client(parts, &request, ends_at_head(parts, &request));
         let keep = client.keep_alive;
-        let exchange = Exchange::new(Phase::Picking, client, now);
-        let key = self.start(exchange, now);
-        let reply = match request.method {
-            "GET" | "HEAD" => Reply { status, content_type, body: &body, retry_after: None },
-            _ => Reply {
-                status: 405,
-                content_type: "text/plain",
-                body: b"only GET and HEAD\n",
-                retry_after: None,
-            },
-        };
+        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
+        let Answer { status, content_type, fields, body } = &answer;
+        let reply = Reply { status: *status, content_type, body, retry_after: None, fields };
         self.reply(key, &reply, keep, now);
         key
     }
@@ -169,7 +155,7 @@ impl<N: Network> Worker<N> {
         let keep = client.keep_alive;
         let key = self.start(Exchange::new(Phase::Picking, client, now), now);
         let body = b"this is the last hop that Max-Forwards allows\n";
-        let reply = Reply { status: 200, content_type: "text/plain", body, retry_after: None };
+        let reply = Reply { status: 200, content_type: "text/plain", body, retry_after: None, fields: "" };
         self.reply(key, &reply, keep, now);
         key
     }

@@ -19,6 +19,7 @@ use super::worker::{DEFAULT_CLIENT_TIMEOUT, WATCH_AFTER_MS};
 use crate::balancer::{InFlight, Tried};
 use crate::http::Version;
 use crate::http::body::BodyDecoder;
+use crate::stats::events::Short;
 
 /// How long a silent answer is kept up for a client that closed its sending side.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
@@ -113,6 +114,8 @@ pub struct Order {
     pub attempts: Attempts,
     /// Whether it waits for a backend.
     pub queueing: Queueing,
+    /// The name of the request for the flight recorder, once `request` holds it no more.
+    pub name: Short<64>,
     /// The backend whose answer has come to its end.
     pub answered_by: Option<usize>,
 }

@@ -40,6 +40,7 @@ mod idle;
 pub mod intake;
 pub mod naming;
 pub mod network;
+mod noting;
 mod outcome;
 pub mod pipe;
 pub mod poison;

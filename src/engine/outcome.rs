@@ -13,6 +13,7 @@ use super::retry::Next;
 use super::shared::Route;
 use super::worker::Worker;
 use crate::balancer::Flip;
+use crate::stats::events::Kind;
 
 /// The status in the log for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
@@ -22,15 +23,16 @@ impl<N: Network> Worker<N> {
     pub(super) fn fail(&mut self, key: ClientKey, failure: Failure, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
-        let (attempt, head_begun) = match phase {
-            Phase::Connecting(attempt) => (attempt, false),
-            Phase::Asking { attempt, head } => (attempt, !head.is_empty()),
+        let (attempt, head_begun, name) = match phase {
+            Phase::Connecting(attempt) => (attempt, false, "connecting"),
+            Phase::Asking { attempt, head } => (attempt, !head.is_empty(), "asking"),
             Phase::Relaying { attempt, .. } => {
                 // The head is out: all that is left is to let the client see the cut.
                 exchange.phase = Phase::Flushing(Fate::Abort);
                 exchange.deadline_ms = None;
-                self.upstreams.remove(attempt.upstream);
+                let window = self.upstreams.remove(attempt.upstream).map(|upstream| upstream.window);
                 if let Some(order) = &exchange.order {
+                    order.note_failure(&attempt, "relaying", window, &failure, now);
                     let route = Arc::clone(&order.route);
                     let Attempt { backend, reused, trial, .. } = attempt;
                     self.judge(&route, backend, trial, reused, &failure, now);
@@ -49,6 +51,10 @@ impl<N: Network> Worker<N> {
         };
         exchange.status = failure.status();
         let upstream = self.upstreams.remove(attempt.upstream);
+        if let Some(order) = &exchange.order {
+            let window = upstream.as_ref().map(|upstream| upstream.window);
+            order.note_failure(&attempt, name, window, &failure, now);
+        }
         if let Some(upstream) = upstream.filter(|_| attempt.reused && !failure.blames_backend(true)) {
             self.lost_in_use(&upstream, now);
         }
@@ -171,9 +177,11 @@ impl<N: Network> Worker<N> {
 
     /// Counts an answer that the route takes for a failure of the backend, by its status.
     pub(super) fn judge_status(&mut self, route: &Route, backend: usize, trial: bool, status: u16, now: Now) {
+        let why = format_args!("it answered {status}");
+        route.note(backend, Kind::Failure, why, None, now);
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
             let label = &route.labels[backend];
-            log::warn!("backend {label}: it answered {status}");
+            log::warn!("backend {label}: {why}");
             self.tell(route, backend, flip, now);
         }
     }
@@ -188,6 +196,7 @@ impl<N: Network> Worker<N> {
     /// Tells the operator that a backend went or came back, and who asks it from now on.
     fn tell(&self, route: &Route, backend: usize, flip: Flip, now: Now) {
         let label = &route.labels[backend];
+        route.note_flip(backend, flip, now);
         match flip {
             Flip::WentOffline { until_ms, .. } => {
                 let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();

@@ -212,6 +212,9 @@ impl<N: Network> Worker<N> {
         }
         let mut request = Vec::new();
         if attempt.written == order.request.len() {
+            if !relayed.done {
+                order.keep_name();
+            }
             // What is still to come of the body will need less room.
             request = std::mem::take(&mut order.request);
             attempt.written = 0;

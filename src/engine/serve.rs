@@ -136,6 +136,9 @@ impl<N: Network> Worker<N> {
         if order.attempts.begin(route.settings.retries.timeout, now) {
             counters.retry();
         }
+        if trial {
+            order.note_trial(backend, now);
+        }
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, &route, idempotent, now) {
             self.tally.backend(route.row(backend)).reused();
             let attempt =
@@ -169,6 +172,9 @@ impl<N: Network> Worker<N> {
             }
             Err(error) => {
                 let failure = Failure::of_connect(error);
+                if let Some(order) = self.exchanges.get(key).and_then(|e| e.order.as_ref()) {
+                    order.note_no_connection(backend, &failure, now);
+                }
                 self.judge(&route, backend, trial, false, &failure, now);
                 let Some(exchange) = self.exchanges.get_mut(key) else { return true };
                 exchange.status = failure.status();

@@ -18,11 +18,12 @@ use crate::config::{
     self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry,
     Server, Settings, Via, WhenAllOffline,
 };
+use crate::http::claims::Viewers;
 use crate::http::cookie::CookieRules;
 use crate::http::prefix::{Prefix, Prefixes};
 use crate::http::router::{BadPatterns, Router};
 use crate::http::rules::{FieldRules, ForwardedFields, HostPolicy, Piece, Rules, SetField};
-use crate::stats::{RouteCounters, Tallies};
+use crate::stats::{Recorder, RouteCounters, Tallies};
 
 /// Why the plugin cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +141,6 @@ fn route(
     let plan = Plan { primary: &primary, backup: &backup, backends: backends.len(), limits: &limits };
     let cluster = Arc::new(Cluster::new(algorithm, &plan, policy));
     Route {
-        file: entry.path.to_string_lossy().into_owned(),
         line: entry.line,
         place: config.place(&entry.path, entry.line),
         patterns: entry.patterns.iter().map(|pattern| pattern.text.clone()).collect(),
@@ -154,6 +154,7 @@ fn route(
         cluster,
         index,
         first_row,
+        recorders: backends.iter().map(|_| Recorder::default()).collect(),
         endpoints: backends,
         names,
         labels,
@@ -256,10 +257,17 @@ fn statistics_pages(routes: &[Arc<Route>]) -> Vec<StatisticsPage> {
     let mut pages: Vec<StatisticsPage> = Vec::new();
     for (index, route) in routes.iter().enumerate() {
         let Some(url) = &route.settings.statistics_url else { continue };
-        match pages.iter_mut().find(|page| page.url == *url) {
-            Some(page) => page.routes.push(index),
-            None => pages.push(StatisticsPage { url: url.clone(), routes: vec![index] }),
+        let allowed = &route.settings.statistics_allow;
+        let same = |other: &usize| routes[*other].settings.statistics_allow == *allowed;
+        let place = pages.iter().position(|page| page.url == *url).unwrap_or_else(|| {
+            pages.push(StatisticsPage { url: url.clone(), viewers: Vec::new(), routes: Vec::new() });
+            pages.len() - 1
+        });
+        let page = &mut pages[place];
+        if !page.routes.iter().any(same) {
+            page.viewers.push(Viewers::new(allowed.clone()));
         }
+        page.routes.push(index);
     }
     pages
 }

@@ -10,10 +10,11 @@ use super::poison::Poison;
 use super::probing::Bell;
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
 use crate::config::{Settings, WhenAllOffline};
+use crate::http::claims::Viewers;
 use crate::http::path;
 use crate::http::router::{Router, RouterScratch};
 use crate::http::rules::Rules;
-use crate::stats::{RouteCounters, Tallies};
+use crate::stats::{Recorder, RouteCounters, Tallies};
 
 /// Everything that was configured, ready to serve.
 #[derive(Debug)]
@@ -39,8 +40,6 @@ pub struct Shared {
 /// One `[PROXY_ENTRY]`.
 #[derive(Debug)]
 pub struct Route {
-    /// The file that its section stands in.
-    pub file: String,
     /// The line of its section.
     pub line: usize,
     /// The file and the line of its section, as messages name it.
@@ -67,6 +66,8 @@ pub struct Route {
     pub first_row: usize,
     /// What happens to it rarely.
     pub totals: RouteCounters,
+    /// What happened lately to each backend.
+    pub recorders: Vec<Recorder>,
     /// How many of its requests may be sent again.
     pub budget: Budget,
     /// What it changes in heads.
@@ -79,6 +80,8 @@ pub struct Route {
 #[derive(Debug)]
 pub(super) struct StatisticsPage {
     pub url: String,
+    /// Who may see it, as each of its routes says: all must agree.
+    pub viewers: Vec<Viewers>,
     pub routes: Vec<usize>,
 }
 

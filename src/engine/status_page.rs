@@ -4,22 +4,75 @@ use std::num::NonZeroU32;
 
 use super::Now;
 use super::date::Date;
-use super::shared::{Route, Shared};
+use super::explain;
+use super::host::RequestParts;
+use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::HealthState;
 use crate::http::reply;
-use crate::stats::snapshot::SCHEMA;
-use crate::stats::{BackendRow, RouteRow, Snapshot, html};
+use crate::http::request::Request;
+use crate::stats::events::KEPT;
+use crate::stats::snapshot::{SCHEMA, Spread};
+use crate::stats::{BackendRow, RouteRow, Snapshot, html, prometheus};
 
-/// The body and media type of the statistics page `page` for a query string.
-pub fn render(shared: &Shared, page: usize, query: &str, now: Now) -> (Vec<u8>, &'static str) {
-    let json = query.split('&').any(|part| part == "format=json");
-    let snapshot = snapshot(shared, page, now);
-    if json {
-        (snapshot.to_json().into_bytes(), "application/json")
-    } else {
-        (html::page(&snapshot).into_bytes(), "text/html; charset=utf-8")
+/// What is answered to somebody who asks for statistics.
+pub struct Answer {
+    pub status: u16,
+    pub content_type: &'static str,
+    /// Field lines beside the usual ones.
+    pub fields: &'static str,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    fn ok(content_type: &'static str, fields: &'static str, body: String) -> Self {
+        Answer { status: 200, content_type, fields, body: body.into_bytes() }
+    }
+
+    fn refusal(status: u16, fields: &'static str, why: &str) -> Self {
+        let body = reply::error_text(status, why).into_bytes();
+        Answer { status, content_type: reply::ERROR_TYPE, fields, body }
     }
 }
+
+/// The answer to a request for the statistics page `page`.
+pub fn answer(
+    shared: &Shared,
+    page: usize,
+    request: &Request<'_, '_>,
+    parts: &RequestParts<'_>,
+    now: Now,
+) -> Answer {
+    let Some(about) = shared.statistics.get(page) else { return Answer::refusal(404, "", "no such page") };
+    if !about.viewers.iter().all(|viewers| viewers.include(parts.source, request)) {
+        return Answer::refusal(403, "", NOT_ALLOWED);
+    }
+    if !matches!(request.method, "GET" | "HEAD") {
+        return Answer::refusal(405, "Allow: GET, HEAD\r\n", "the statistics are only to be read");
+    }
+    let query = request.target.split_once('?').map_or("", |(_, query)| query);
+    let value = |name: &str| {
+        let mut pairs = query.split('&').filter_map(|part| part.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    if let Some((status, body, content_type)) = explain::page(shared, query, parts.source, now) {
+        return Answer { status, content_type, fields: NOSNIFF, body };
+    }
+    let events = value("events").and_then(|most| most.parse().ok()).unwrap_or(KEPT);
+    match value("format") {
+        Some("json") => {
+            Answer::ok("application/json", NOSNIFF, snapshot(shared, about, events, now).to_json())
+        }
+        Some("prometheus") => {
+            Answer::ok(prometheus::TYPE, NOSNIFF, prometheus::text(&snapshot(shared, about, 0, now)))
+        }
+        _ => Answer::ok(html::TYPE, html::FIELDS, html::page(&snapshot(shared, about, events, now))),
+    }
+}
+
+/// Why somebody does not get to see the page.
+const NOT_ALLOWED: &str = "StatisticsAllow in proxy_reverse.conf does not name your address, \
+                           or one that a proxy on your way has put into the request";
+const NOSNIFF: &str = "X-Content-Type-Options: nosniff\r\n";
 
 /// A plain 503 for when nothing else works.
 pub fn last_resort(now: Now) -> Vec<u8> {
@@ -28,24 +81,25 @@ pub fn last_resort(now: Now) -> Vec<u8> {
     reply::last_resort(date.text())
 }
 
-fn snapshot(shared: &Shared, page: usize, now: Now) -> Snapshot {
-    let routes = shared.statistics.get(page).map_or(&[][..], |page| &page.routes);
+fn snapshot(shared: &Shared, page: &StatisticsPage, events: usize, now: Now) -> Snapshot {
+    let rows = page.routes.iter().map(|&route| route_row(shared, &shared.routes[route], events, now));
     Snapshot {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION"),
         uptime: now.ms / 1000,
         time: now.unix,
-        routes: routes.iter().map(|&route| route_row(shared, &shared.routes[route], now)).collect(),
+        routes: rows.collect(),
     }
 }
 
-fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
+fn route_row(shared: &Shared, route: &Route, events: usize, now: Now) -> RouteRow {
     let backends: Vec<BackendRow> =
-        (0..route.cluster.len()).map(|index| backend_row(shared, route, index, now)).collect();
+        (0..route.cluster.len()).map(|index| backend_row(shared, route, index, events, now)).collect();
     let (queued, queue_full, queue_timed_out) = route.totals.queueing();
     let totals = shared.tallies.route(route.index, now.ms / 1000);
     RouteRow {
-        file: route.file.clone(),
+        entry: route.place.clone(),
+        file: route.place.rsplit_once(':').map_or("", |(file, _)| file).to_owned(),
         line: route.line,
         patterns: route.patterns.clone(),
         load_balancer: route.load_balancer.clone(),
@@ -63,7 +117,7 @@ fn route_row(shared: &Shared, route: &Route, now: Now) -> RouteRow {
     }
 }
 
-fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> BackendRow {
+fn backend_row(shared: &Shared, route: &Route, index: usize, events: usize, now: Now) -> BackendRow {
     let endpoint = &shared.endpoints[route.endpoints[index]];
     let backend = route.cluster.backend(index);
     let health = backend.health(now.ms);
@@ -114,5 +168,8 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, now: Now) -> Backen
         connect: (&totals.connect).into(),
         first_byte: (&totals.first_byte).into(),
         total: (&totals.total).into(),
+        last_error: route.recorders[index].last_error(),
+        events: route.recorders[index].latest(events),
+        spread: Spread { connect: totals.connect, first_byte: totals.first_byte, total: totals.total },
     }
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::setup::milliseconds;
 use crate::config::Settings;
 use crate::http::response::KeepAlive;
+use crate::stats::events::Connection;
 
 /// A connection that is closed sooner than this was not idle for too long: its
 /// backend stopped, or never keeps any.
@@ -95,6 +96,11 @@ impl Window {
     pub fn reuse(&mut self, idle: Idleness) {
         self.requests = self.requests.saturating_add(1);
         self.idle = idle;
+    }
+
+    /// What is told of it to people.
+    pub fn connection(&self, now_ms: u64) -> Connection {
+        Connection { age_ms: now_ms.saturating_sub(self.opened_ms), requests: self.requests }
     }
 
     /// When it was idle, if it was lost at `now_ms` for that reason: soon after

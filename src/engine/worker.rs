@@ -313,7 +313,8 @@ impl<N: Network> Worker<N> {
         let Some(exchange) = self.exchanges.get(key) else { return };
         let keep_alive = exchange.may_keep_alive();
         let body = reply::error_text(status, why);
-        let reply = Reply { status, content_type: reply::ERROR_TYPE, body: body.as_bytes(), retry_after };
+        let reply =
+            Reply { status, content_type: reply::ERROR_TYPE, body: body.as_bytes(), retry_after, fields: "" };
         self.reply(key, &reply, keep_alive, now);
     }
 

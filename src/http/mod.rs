@@ -10,6 +10,7 @@
 
 pub mod body;
 pub mod chunked;
+pub mod claims;
 pub mod cookie;
 pub mod fields;
 pub mod forward;

@@ -14,6 +14,8 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
     /// Seconds after which another attempt makes sense (`Retry-After`).
     pub retry_after: Option<u64>,
+    /// Further field lines, each with its end.
+    pub fields: &'a str,
 }
 
 /// Appends a whole response to `out`; `to_head` leaves the body out.
@@ -31,6 +33,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>, says: &Answering<'_>, to_head
     if let Some(seconds) = reply.retry_after {
         number(out, b"Retry-After: ", seconds);
     }
+    out.extend_from_slice(reply.fields.as_bytes());
     number(out, b"Content-Length: ", reply.body.len() as u64);
     connection(out, says);
     out.extend_from_slice(b"\r\n");
@@ -51,7 +54,13 @@ pub const ERROR_TYPE: &str = "text/plain; charset=utf-8";
 pub fn last_resort(date: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let text = error_text(503, "the proxy had an internal error");
-    let reply = Reply { status: 503, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after: Some(1) };
+    let reply = Reply {
+        status: 503,
+        content_type: ERROR_TYPE,
+        body: text.as_bytes(),
+        retry_after: Some(1),
+        fields: "",
+    };
     write(
         &mut out,
         &reply,
@@ -72,6 +81,7 @@ pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         411 => "Length Required",
@@ -92,7 +102,8 @@ mod tests {
 
     fn written(status: u16, why: &str, retry_after: Option<u64>, version: Version, to_head: bool) -> String {
         let text = error_text(status, why);
-        let reply = Reply { status, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after };
+        let reply =
+            Reply { status, content_type: ERROR_TYPE, body: text.as_bytes(), retry_after, fields: "" };
         let mut out = Vec::new();
         write(
             &mut out,

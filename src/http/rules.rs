@@ -188,7 +188,7 @@ pub fn scheme(secure: bool) -> &'static str {
 }
 
 /// An address out of its bytes; IPv4 inside IPv6 counts as IPv4.
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let sixteen = <[u8; 16]>::try_from(bytes).map(IpAddr::from);
     four.or(sixteen).ok().map(|address| address.to_canonical())

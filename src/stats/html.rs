@@ -35,6 +35,11 @@ const HEADINGS: [&str; 21] = [
     "idle at most",
 ];
 
+/// What the answer is said to be.
+pub const TYPE: &str = "text/html; charset=utf-8";
+/// Fields beside the usual ones.
+pub const FIELDS: &str = "X-Content-Type-Options: nosniff\r\n";
+
 /// The page.
 pub fn page(snapshot: &Snapshot) -> String {
     let mut out = String::with_capacity(2048);
@@ -152,6 +157,7 @@ mod tests {
             uptime: 7300,
             time: 0,
             routes: vec![RouteRow {
+                entry: "p.conf:3".into(),
                 file: "p.conf".into(),
                 requests: 1,
                 requests_per_second: 0.1,

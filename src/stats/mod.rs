@@ -7,12 +7,15 @@
 //! Read next: [`counters`] (what is counted), [`tally`] (by whom), [`snapshot`] (one moment of it).
 
 pub mod counters;
+pub mod events;
 pub mod histogram;
 pub mod html;
+pub mod prometheus;
 pub mod seconds;
 pub mod snapshot;
 pub mod tally;
 
 pub use counters::RouteCounters;
+pub use events::Recorder;
 pub use snapshot::{BackendRow, Durations, RouteRow, Snapshot};
 pub use tally::{Tallies, Tally};

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::events::Event;
 use super::histogram::Distribution;
 
 /// The version of the JSON form: it changes when a name goes away or changes its meaning.
@@ -26,7 +27,9 @@ pub struct Snapshot {
 /// One `[PROXY_ENTRY]`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RouteRow {
-    /// The configuration file that its section stands in.
+    /// File and line of its section: what it is called where it needs one name.
+    pub entry: String,
+    /// The configuration file that its section stands in, as seen from the folder of the main file.
     pub file: String,
     /// The line of its section in the configuration file.
     pub line: usize,
@@ -59,7 +62,7 @@ pub struct RouteRow {
 }
 
 /// One backend of one route.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct BackendRow {
     /// The address as configured.
     pub address: String,
@@ -129,6 +132,24 @@ pub struct BackendRow {
     /// From the coming of a request to the end of this backend's whole answer to it, other attempts
     /// and the line included.
     pub total: Durations,
+    /// The latest failure, of an attempt or of a check.
+    pub last_error: Option<Event>,
+    /// What happened to it lately, the latest first.
+    pub events: Vec<Event>,
+    /// The durations in full.
+    #[serde(skip)]
+    pub spread: Spread,
+}
+
+/// The durations of one backend, bucket by bucket.
+#[derive(Clone, Debug, Default)]
+pub struct Spread {
+    /// Of [`BackendRow::connect`].
+    pub connect: Distribution,
+    /// Of [`BackendRow::first_byte`].
+    pub first_byte: Distribution,
+    /// Of [`BackendRow::total`].
+    pub total: Distribution,
 }
 
 /// How long something took, in microseconds.
@@ -167,5 +188,43 @@ impl Snapshot {
     pub fn to_json(&self) -> String {
         // Numbers and strings alone: nothing here can fail to be written.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One route with one server, about which there is nothing to say.
+    pub fn snapshot() -> Snapshot {
+        Snapshot {
+            schema: SCHEMA,
+            version: "1",
+            uptime: 7300,
+            time: 1_800_000_000,
+            routes: vec![RouteRow {
+                entry: "p.conf:3".into(),
+                file: "p.conf".into(),
+                line: 3,
+                patterns: vec!["^/".into()],
+                load_balancer: "Round-Robin".into(),
+                requests: 0,
+                requests_per_second: 0.0,
+                requests_by_second: vec![0; 60],
+                retries: 0,
+                retries_denied: 0,
+                poisoned: 0,
+                waiting: 0,
+                queued: 0,
+                queue_full: 0,
+                queue_timed_out: 0,
+                backends: vec![backend()],
+            }],
+        }
+    }
+
+    /// A server that was never asked.
+    pub fn backend() -> BackendRow {
+        BackendRow { address: "a:80".into(), state: "online", weight: 1, ..BackendRow::default() }
     }
 }

@@ -307,6 +307,15 @@ pub const KEYS: &[Key] = &[
         doc: "the path that answers with the statistics page",
     },
     Key {
+        id: KeyId::StatisticsAllow,
+        name: "StatisticsAllow",
+        alias: None,
+        kind: Kind::Viewers,
+        default: Some("127.0.0.0/8 ::1"),
+        example: "127.0.0.0/8 ::1 10.0.0.0/8",
+        doc: "who may see the statistics page: addresses and networks, private, or any",
+    },
+    Key {
         id: KeyId::ConnectTimeOut,
         name: "ConnectTimeOut",
         alias: None,

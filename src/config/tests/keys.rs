@@ -38,6 +38,20 @@ fn every_key_is_understood() {
 }
 
 #[test]
+fn the_statistics_are_for_this_machine_unless_somebody_else_is_named() {
+    let config = good(
+        "[PROXY_DEFAULTS]\n StatisticsAllow 10.0.0.0/8\n[PROXY_ENTRY]\n Match x\n ServerList a\n\
+         [PROXY_ENTRY]\n Match y\n ServerList a\n StatisticsAllow ::1 192.0.2.7\n StatisticsAllow any\n",
+    );
+    let shown = |settings: &Settings| {
+        settings.statistics_allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(shown(&Settings::default()), "127.0.0.0/8 ::1/128");
+    assert_eq!(shown(&config.entries[0].settings), "10.0.0.0/8");
+    assert_eq!(shown(&config.entries[1].settings), "::1/128 192.0.2.7/32 0.0.0.0/0 ::/0");
+}
+
+#[test]
 fn every_key_about_retries_is_understood() {
     let config = good(
         "[PROXY_DEFAULTS]\n RetryOn 503 connect\n RetryBudget 5\n\

@@ -158,6 +158,10 @@ fn bad_values() {
             "'stats' is no value for StatisticsURL; write a path that begins with / and has no blank, ? or #, as in /proxy/statistics",
         ),
         (
+            "StatisticsAllow none",
+            "'none' is no value for StatisticsAllow; write any, private, or addresses and networks, as in 127.0.0.0/8 2001:db8::1",
+        ),
+        (
             "HostHeader http://a",
             "'http://a' is no value for HostHeader; write client, server, or a host name with or without a port, as in app.example.com:8080",
         ),

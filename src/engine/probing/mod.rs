@@ -24,6 +24,7 @@ use super::Now;
 use super::failure::Failure;
 use super::shared::{Route, Shared};
 use crate::balancer::{Flip, Probed};
+use crate::stats::events::Kind;
 use line::{Line, Progress};
 use schedule::{Finding, Fitness, Schedule, Trouble};
 
@@ -189,6 +190,11 @@ impl Prober {
         let check = &route.settings.health.check;
         let fit = fitness == Fitness::Fit;
         let flip = route.cluster.record_fitness(backend, fit, now.ms);
+        let (kind, why) = if fit { (Kind::CheckPassed, "") } else { (Kind::CheckFailed, why) };
+        route.note(backend, kind, why, None, now);
+        if let Some(Flip::CameBack) = flip {
+            route.note_flip(backend, Flip::CameBack, now);
+        }
         match (fitness, flip) {
             (Fitness::Unfit, _) => log::warn!(
                 "backend {label} is offline until it passes its check ({check}): {why} (entry {})",

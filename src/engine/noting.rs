@@ -1,0 +1,115 @@
+//! What is written into the flight recorder of a backend, and in which words.
+
+use std::fmt;
+
+use super::Now;
+use super::exchange::{Attempt, Order};
+use super::failure::Failure;
+use super::shared::Route;
+use super::window::Window;
+use crate::balancer::Flip;
+use crate::stats::events::{About, Kind, Short};
+
+/// Bytes of a request that are looked at for its name.
+const NAMED_MAX: usize = 120;
+
+/// Method and path of a request, in printable characters; the query may hold secrets.
+pub(super) fn name_of(request: &[u8]) -> String {
+    String::from_utf8_lossy(line_of(request)).escape_default().to_string()
+}
+
+/// The same without memory of its own.
+fn short_name_of(request: &[u8]) -> Short<64> {
+    Short::of_bytes(line_of(request))
+}
+
+fn line_of(request: &[u8]) -> &[u8] {
+    let end = request.iter().take(NAMED_MAX).take_while(|&&byte| !matches!(byte, b'?' | b'\r')).count();
+    let line = &request[..end];
+    line.strip_suffix(b" HTTP/1.1").unwrap_or(line)
+}
+
+impl Order {
+    /// The name of its request, however much of that is still here.
+    fn name(&self) -> Short<64> {
+        if self.name.is_empty() { short_name_of(&self.request) } else { self.name }
+    }
+
+    /// Keeps the name, since the rest of the request is let go of.
+    pub(super) fn keep_name(&mut self) {
+        self.name = short_name_of(&self.request);
+    }
+
+    /// An attempt has failed in this phase, over a connection with this window.
+    pub(super) fn note_failure(
+        &self,
+        attempt: &Attempt,
+        phase: &'static str,
+        window: Option<Window>,
+        failure: &Failure,
+        now: Now,
+    ) {
+        let kind = match failure {
+            Failure::Local(_) => Kind::Lack,
+            _ if failure.blames_backend(attempt.reused) => Kind::Failure,
+            _ => Kind::Stale,
+        };
+        let connection = window.filter(|_| phase != "connecting").map(|window| window.connection(now.ms));
+        let about = About { phase, request: self.name(), connection };
+        self.route.note(attempt.backend, kind, failure, Some(about), now);
+    }
+
+    /// A backend could not even be asked for a connection.
+    pub(super) fn note_no_connection(&self, backend: usize, failure: &Failure, now: Now) {
+        let kind = if matches!(failure, Failure::Local(_)) { Kind::Lack } else { Kind::Failure };
+        let about = About { phase: "connecting", request: self.name(), connection: None };
+        self.route.note(backend, kind, failure, Some(about), now);
+    }
+
+    /// A backend gets this request as its trial.
+    pub(super) fn note_trial(&self, backend: usize, now: Now) {
+        let about = About { phase: "picking", request: self.name(), connection: None };
+        self.route.note(backend, Kind::Trial, "", Some(about), now);
+    }
+}
+
+impl Route {
+    /// Something happened to a backend.
+    pub(super) fn note(
+        &self,
+        backend: usize,
+        kind: Kind,
+        why: impl fmt::Display,
+        about: Option<About>,
+        now: Now,
+    ) {
+        self.recorders[backend].note(now.unix, kind, why, about);
+    }
+
+    /// A backend went or came back.
+    pub(super) fn note_flip(&self, backend: usize, flip: Flip, now: Now) {
+        match flip {
+            Flip::WentOffline { failures, until_ms } => {
+                let seconds = until_ms.saturating_sub(now.ms) / 1000;
+                let why = format_args!("{failures} failures in a row; next trial in {seconds} s");
+                self.note(backend, Kind::Offline, why, None, now);
+            }
+            // Of checks tells who makes them.
+            Flip::BecameUnfit => {}
+            Flip::CameBack => self.note(backend, Kind::Back, "", None, now),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_named_in_one_short_line() {
+        assert_eq!(name_of(b"GET /a?secret HTTP/1.1\r\nHost: h\r\n"), "GET /a");
+        assert_eq!(name_of(b"PUT /a HTTP/1.1\r\n"), "PUT /a");
+        assert_eq!(name_of(b"GET /\x1b[0m\xff"), "GET /\\u{1b}[0m\\u{fffd}");
+        assert!(name_of(&[b'x'; 10_000]).len() < 200);
+    }
+}
