@@ -9,7 +9,7 @@ use std::io::{IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,7 @@ mod counting {
     thread_local! {
         /// Constant at first and without a destructor: to reach it takes no memory.
         static TAKEN: Cell<usize> = const { Cell::new(0) };
+        static HELD: Cell<isize> = const { Cell::new(0) };
     }
 
     struct Counting;
@@ -43,27 +44,40 @@ mod counting {
         TAKEN.get()
     }
 
+    /// How many bytes this thread has taken and not given back.
+    pub fn held() -> isize {
+        HELD.get()
+    }
+
+    fn count(more: usize, less: usize) {
+        HELD.set(HELD.get() + more as isize - less as isize);
+    }
+
     // SAFETY: each call goes to the system's allocator as it came, which keeps the promises.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             TAKEN.set(TAKEN.get() + 1);
+            count(layout.size(), 0);
             // SAFETY: what the caller promises us is what `System` asks for.
             unsafe { System.alloc(layout) }
         }
 
         unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
             TAKEN.set(TAKEN.get() + 1);
+            count(layout.size(), 0);
             // SAFETY: as above.
             unsafe { System.alloc_zeroed(layout) }
         }
 
         unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
             TAKEN.set(TAKEN.get() + 1);
+            count(size, layout.size());
             // SAFETY: as above; the block is one of `System`, all of them are.
             unsafe { System.realloc(block, layout, size) }
         }
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            count(0, layout.size());
             // SAFETY: as above.
             unsafe { System.dealloc(block, layout) }
         }
@@ -139,6 +153,38 @@ fn a_hundred_at_once_take_no_memory() {
     expect_none_in(&mut run, GET, 100);
 }
 
+/// Each of many that wait for their answers has its place and its request; and when all are over,
+/// none of their clients is known any more.
+#[test]
+fn a_waiting_exchange_takes_less_than_2_kb_and_an_idle_client_nothing() {
+    const MANY: usize = 512;
+    let (server, answers) = patient_server(answer(3));
+    let mut run =
+        Run::new(&format!("[PROXY_ENTRY]\nMatch ^/\nServerList {server}\nPoolSize {MANY}\n"), 1 << 20, true);
+    let mut one_round = || {
+        run.client.ended.set(0);
+        (0..MANY).for_each(|_| run.begin(GET));
+        let until = Instant::now() + Duration::from_secs(20);
+        while answers.waiting() < MANY {
+            assert!(Instant::now() < until, "{} of {MANY} came", answers.waiting());
+            run.turn();
+        }
+        let waiting = counting::held();
+        answers.let_go();
+        run.finish(MANY);
+        (waiting, counting::held())
+    };
+    let before = counting::held();
+    // In the first round all of it is new: places, requests, connections to the server.
+    let (waiting, _) = one_round();
+    let each = (waiting - before) / MANY as isize;
+    eprintln!("{each} bytes for each exchange that waits for its answer");
+    assert!((1..2048).contains(&each), "{each} bytes for each");
+    let (_, idle) = one_round();
+    let (_, idle_again) = one_round();
+    assert_eq!(idle_again, idle, "what is held for clients that ask nothing");
+}
+
 /// A request as the host hands it over.
 #[derive(Clone, Copy)]
 struct Request {
@@ -210,14 +256,23 @@ impl Run {
     fn exchanges(&mut self, request: Request, count: usize) {
         self.client.ended.set(0);
         (0..count).for_each(|_| self.begin(request));
+        self.finish(count);
+    }
+
+    /// Until so many are over.
+    fn finish(&mut self, count: usize) {
         let until = Instant::now() + Duration::from_secs(10);
         while self.client.ended.get() < count {
             assert!(Instant::now() < until, "no answer");
-            self.poll.poll(&mut self.events, Some(Duration::from_millis(50))).unwrap();
-            let now = self.now();
-            self.worker.borrow_mut().turn(now);
-            drive(&self.worker, &self.client, now);
+            self.turn();
         }
+    }
+
+    fn turn(&mut self) {
+        self.poll.poll(&mut self.events, Some(Duration::from_millis(50))).unwrap();
+        let now = self.now();
+        self.worker.borrow_mut().turn(now);
+        drive(&self.worker, &self.client, now);
     }
 
     fn begin(&self, request: Request) {
@@ -300,6 +355,59 @@ fn server(answer: Vec<u8>) -> SocketAddr {
         }
     });
     addr
+}
+
+/// Requests that wait for their answers.
+#[derive(Clone, Default)]
+struct Answers(Arc<(Mutex<Waiting>, Condvar)>);
+
+#[derive(Default)]
+struct Waiting {
+    count: usize,
+    /// How often all were let go.
+    rounds: usize,
+}
+
+impl Answers {
+    fn waiting(&self) -> usize {
+        self.0.0.lock().unwrap().count
+    }
+
+    fn let_go(&self) {
+        let mut waiting = self.0.0.lock().unwrap();
+        *waiting = Waiting { count: 0, rounds: waiting.rounds + 1 };
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let mut waiting = self.0.0.lock().unwrap();
+        waiting.count += 1;
+        let round = waiting.rounds;
+        drop(self.0.1.wait_while(waiting, |now| now.rounds == round).unwrap());
+    }
+}
+
+/// A server that gives this answer to all at once, when it is told to.
+fn patient_server(answer: Vec<u8>) -> (SocketAddr, Answers) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let answers = Answers::default();
+    let (answer, theirs): (Arc<[u8]>, _) = (answer.into(), answers.clone());
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (answer, answers) = (Arc::clone(&answer), theirs.clone());
+            thread::spawn(move || {
+                // A request is one write here.
+                while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {
+                    answers.wait();
+                    if stream.write_all(&answer).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (addr, answers)
 }
 
 fn serve(mut stream: TcpStream, answer: &[u8]) {

@@ -45,7 +45,8 @@ impl Backends {
             );
         }
         let http = format!("sendfile on; tcp_nopush on; {servers}");
-        fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), descriptors, &http)).unwrap();
+        fs::write(folder.path().join("nginx.conf"), nginx_conf(folder.path(), descriptors, 1, &http))
+            .unwrap();
         let mut nginx = Program::start(nginx(folder.path()), folder)?;
         wait_for(files[0], &mut nginx)?;
         let toys = (0..3).map(|_| toy()).collect();
@@ -54,13 +55,13 @@ impl Backends {
 }
 
 /// The text around the servers of an nginx.
-pub fn nginx_conf(folder: &std::path::Path, descriptors: usize, http: &str) -> String {
+pub fn nginx_conf(folder: &std::path::Path, descriptors: usize, workers: usize, http: &str) -> String {
     let at = folder.display();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {at}/{name}; "))
         .concat();
     format!(
-        "worker_processes 1; daemon off; pid {at}/pid; error_log {at}/error.log;\n\
+        "worker_processes {workers}; daemon off; pid {at}/pid; error_log {at}/error.log;\n\
          events {{ worker_connections {descriptors}; }}\n\
          http {{ access_log off; {temp}\n\
          keepalive_requests 100000000; keepalive_timeout 300;\n{http} }}\n"

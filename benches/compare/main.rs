@@ -62,6 +62,7 @@ fn measure(options: &Options) -> Result<(), String> {
     let backends = backends::Backends::start(descriptors)?;
     let mut run = run::Run::new(options, &backends);
     run.scenarios()?;
+    run.two_workers()?;
     run.memory();
     report::write(&run.results, options)
 }

@@ -19,6 +19,8 @@ pub struct Memory {
     pub alone: f64,
     /// More for each client that keeps its connection and asks nothing.
     pub per_idle: f64,
+    /// The same of the server around the plugin, which answers by itself; `None` for other proxies.
+    pub per_idle_alone: Option<f64>,
     /// More for each client that is served, 100 KB at a time, when it is most.
     pub per_busy: f64,
 }
@@ -36,18 +38,20 @@ const BUSY: Scenario = Scenario {
 /// Measures one server.
 pub fn measure(contender: Contender, backends: &Backends, idle: usize) -> Result<Memory, String> {
     let warm = |server: &Server| Idle::open(server.addr, 20).map(drop);
-    let server = contender.start(backends)?;
-    warm(&server)?;
-    let alone = resident_kb(server.pid) as f64;
-    let clients = Idle::open(server.addr, idle)?;
-    let per_idle = (resident_kb(server.pid) as f64 - alone) / idle as f64;
-    if clients.lost() > 0 {
-        return Err(format!("{} of {idle} idle connections were closed", clients.lost()));
-    }
-    drop(clients);
-    drop(server);
+    let with_idle = |server: Server| {
+        warm(&server)?;
+        let alone = resident_kb(server.pid) as f64;
+        let clients = Idle::open(server.addr, idle)?;
+        let each = (resident_kb(server.pid) as f64 - alone) / idle as f64;
+        match clients.lost() {
+            0 => Ok((alone, each)),
+            lost => Err(format!("{lost} of {idle} idle connections were closed")),
+        }
+    };
+    let (alone, per_idle) = with_idle(contender.start(backends, 1)?)?;
+    let per_idle_alone = contender.start_host_alone().map(with_idle).transpose()?.map(|(_, each)| each);
 
-    let server = contender.start(backends)?;
+    let server = contender.start(backends, 1)?;
     warm(&server)?;
     let before = resident_kb(server.pid) as f64;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -66,5 +70,5 @@ pub fn measure(contender: Contender, backends: &Backends, idle: usize) -> Result
         (figures, watch.join().unwrap_or_default())
     });
     figures?;
-    Ok(Memory { alone, per_idle, per_busy: (most as f64 - before) / BUSY.connections as f64 })
+    Ok(Memory { alone, per_idle, per_idle_alone, per_busy: (most as f64 - before) / BUSY.connections as f64 })
 }

@@ -32,9 +32,8 @@ impl Options {
                 _ => return Err(format!("{arg} is not known\n\n{}", help())),
             }
         }
-        let known =
-            |name: &&String| SCENARIOS.iter().all(|scenario| scenario.id != **name) && *name != MEMORY;
-        if let Some(name) = options.only.iter().find(known) {
+        let names: Vec<&str> = names().collect();
+        if let Some(name) = options.only.iter().find(|name| !names.contains(&name.as_str())) {
             return Err(format!("there is no scenario {name}\n\n{}", help()));
         }
         let or = |value, default| if value == 0 { default } else { value };
@@ -56,13 +55,19 @@ impl Options {
 
 /// The name of the measurement of memory, which is no scenario.
 pub const MEMORY: &str = "memory";
+/// The name of the measurement of one worker and two.
+pub const WORKERS: &str = "workers";
+
+fn names() -> impl Iterator<Item = &'static str> {
+    SCENARIOS.iter().map(|scenario| scenario.id).chain([WORKERS, MEMORY])
+}
 
 fn positive(name: &str, value: &str) -> Result<usize, String> {
     value.parse().ok().filter(|&number| number > 0).ok_or(format!("{name} {value}: a number from 1 on"))
 }
 
 fn help() -> String {
-    let ids: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.id).chain([MEMORY]).collect();
+    let ids: Vec<&str> = names().collect();
     format!(
         "cargo bench --bench compare -- [--quick] [--only SCENARIO]... [--rounds N] [--seconds S]\n\n\
          scenarios: {}\n\n\

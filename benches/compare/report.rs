@@ -63,6 +63,9 @@ fn tables(results: &Results, options: &Options) -> String {
     for (scenario, row) in &results.rows {
         scenario_table(&mut text, scenario, row, &results.names);
     }
+    if !results.two_workers.is_empty() {
+        workers_table(&mut text, results);
+    }
     if !results.memory.is_empty() {
         memory_table(&mut text, results);
     }
@@ -103,11 +106,28 @@ fn scenario_table(
     }
 }
 
+fn workers_table(text: &mut String, results: &Results) {
+    text.push_str(
+        "\n### Two workers\n\n3 bytes, 64 connections: processor time for each request with one worker and with \
+         two, and how many times the work of one worker two could do by that if they had two processors for \
+         themselves. (Here the load and the backends need them too, so requests in a second show nothing.)\n\n\
+         | | CPU µs/request, one worker | two workers | work of two |\n| --- | --- | --- | --- |\n",
+    );
+    for (name, figures) in &results.two_workers {
+        let _ = match figures {
+            Err(why) => writeln!(text, "| {name} | {} | | |", why.replace(['|', '\n'], " ")),
+            Ok([one, two]) => writeln!(text, "| {name} | {one:.1} | {two:.1} | {:.2} |", 2.0 * one / two),
+        };
+    }
+}
+
 fn memory_table(text: &mut String, results: &Results) {
     text.push_str(
         "\n### Memory\n\nResident: behind a few requests; more for each client that keeps its connection and \
-         asks nothing; more for each of 1,000 that fetch 100 KB after 100 KB, when it is most.\n\n\
-         | | MB | KB for each idle client | KB for each busy client |\n| --- | --- | --- | --- |\n",
+         asks nothing; how much of that a server needs that answers by itself, without the plugin; more for each of \
+         1,000 that fetch 100 KB after 100 KB, when it is most.\n\n\
+         | | MB | KB for each idle client | of that the server itself | KB for each busy client |\n\
+         | --- | --- | --- | --- | --- |\n",
     );
     let peers = || results.memory.iter().zip(&results.names).filter(|(_, (_, ours))| !ours);
     let least =
@@ -115,14 +135,15 @@ fn memory_table(text: &mut String, results: &Results) {
     let best = [least(|it| it.alone), least(|it| it.per_idle), least(|it| it.per_busy)];
     for (one, (name, _)) in results.memory.iter().zip(&results.names) {
         let _ = match one {
-            Err(why) => writeln!(text, "| {name} | {} | | |", why.replace(['|', '\n'], " ")),
+            Err(why) => writeln!(text, "| {name} | {} | | | |", why.replace(['|', '\n'], " ")),
             Ok(it) => writeln!(
                 text,
-                "| {name} | {:.1}{} | {:.2}{} | {:.1}{} |",
+                "| {name} | {:.1}{} | {:.2}{} | {} | {:.1}{} |",
                 it.alone / 1024.0,
                 times(it.alone, best[0]),
                 it.per_idle,
                 times(it.per_idle, best[1]),
+                it.per_idle_alone.map_or_else(String::new, |kb| format!("{kb:.2}")),
                 it.per_busy,
                 times(it.per_busy, best[2]),
             ),

@@ -7,8 +7,8 @@ use super::backends::Backends;
 use super::idle::{Idle, affordable};
 use super::load::{self, Figures};
 use super::memory::{self, Memory};
-use super::options::{MEMORY, Options};
-use super::scenarios::{Clients, SCENARIOS, Scenario};
+use super::options::{MEMORY, Options, WORKERS};
+use super::scenarios::{self, Clients, SCENARIOS, Scenario};
 use super::servers::{ALL, Contender, Server};
 use super::support::Client;
 
@@ -21,6 +21,8 @@ pub struct Results {
     pub notes: Vec<String>,
     /// The scenarios, with the median of each server, or why it has none.
     pub rows: Vec<(&'static Scenario, Vec<Result<Figures, String>>)>,
+    /// Processor time for each request, in microseconds, with one worker and with two.
+    pub two_workers: Vec<(String, Result<[f64; 2], String>)>,
     /// Memory of each server.
     pub memory: Vec<Result<Memory, String>>,
 }
@@ -69,7 +71,8 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let started = |it: &Contender| it.start(self.backends).map_err(|why| format!("did not start: {why}"));
+        let started =
+            |it: &Contender| it.start(self.backends, 1).map_err(|why| format!("did not start: {why}"));
         let servers: Vec<_> = self.contenders.iter().map(started).collect();
         for scenario in wanted {
             self.scenario(scenario, &servers, folder.path());
@@ -120,6 +123,44 @@ impl<'a> Run<'a> {
             load::run(scenario, scenario.connections, seconds, server.addr, server.pid, folder)?;
         figures.errors += idle.map_or(0, |idle| idle.lost() as u64);
         Ok(figures)
+    }
+
+    /// Measures what a second worker adds, if that is wanted.
+    pub fn two_workers(&mut self) -> Result<(), String> {
+        if !self.options.wants(WORKERS) {
+            return Ok(());
+        }
+        eprintln!("two workers");
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        for (contender, (name, _)) in self.contenders.iter().zip(&self.results.names) {
+            if *contender == Contender::Lighttpd {
+                continue;
+            }
+            let figures = self.one_and_two(*contender, folder.path());
+            eprintln!("    {name:28} {figures:.1?}");
+            self.results.two_workers.push((name.clone(), figures));
+        }
+        Ok(())
+    }
+
+    fn one_and_two(&self, contender: Contender, folder: &Path) -> Result<[f64; 2], String> {
+        let servers = [1, 2].map(|workers| contender.start(self.backends, workers));
+        let mut taken = [Vec::new(), Vec::new()];
+        for _ in 0..self.options.rounds {
+            for (server, taken) in servers.iter().zip(&mut taken) {
+                let server = server.as_ref().map_err(String::clone)?;
+                let scenario = &scenarios::WORKERS;
+                taken.push(load::run(
+                    scenario,
+                    scenario.connections,
+                    self.options.seconds,
+                    server.addr,
+                    server.pid,
+                    folder,
+                )?);
+            }
+        }
+        Ok(taken.map(|all| median(&all).cpu_us))
     }
 
     /// Measures memory, if that is wanted.

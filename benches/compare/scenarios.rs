@@ -60,6 +60,9 @@ pub const SCENARIOS: &[Scenario] = &[
     asks("idle-64", "3 bytes, 64 connections beside 10,000 idle ones", SMALL, 64, Clients::Beside(10_000)),
 ];
 
+/// What is asked of one worker and of two; no scenario of its own.
+pub const WORKERS: Scenario = get("workers", "two workers", SMALL, 64);
+
 const fn get(
     id: &'static str,
     title: &'static str,

@@ -71,10 +71,18 @@ impl Contender {
         matches!(self, Contender::Plugin(_))
     }
 
-    /// Starts it and waits until it listens.
-    pub fn start(self, backends: &Backends) -> Result<Server, String> {
+    /// Starts the server that the plugin would be in, with a file for `/3` of its own; `None` for
+    /// other proxies.
+    pub fn start_host_alone(self) -> Option<Server> {
+        let Contender::Plugin(kind) = self else { return None };
+        let nobody = Conf::new().route_to("^/nobody/asks/this", "127.0.0.1:1");
+        Some(host(Setup::new(kind, nobody).file("3", b"ok\n"), 1))
+    }
+
+    /// Starts it with so many workers, and waits until it listens.
+    pub fn start(self, backends: &Backends, workers: usize) -> Result<Server, String> {
         if let Contender::Plugin(kind) = self {
-            return Ok(plugin(kind, backends));
+            return Ok(plugin(kind, backends, workers));
         }
         let port = Reserved::new(LOOPBACK).map_err(|error| error.to_string())?;
         let addr = port.addr();
@@ -84,14 +92,14 @@ impl Contender {
                 let http = nginx_proxy(addr, backends);
                 fs::write(
                     folder.path().join("nginx.conf"),
-                    nginx_conf(folder.path(), backends.descriptors, &http),
+                    nginx_conf(folder.path(), backends.descriptors, workers, &http),
                 )
                 .unwrap();
                 nginx(folder.path())
             }
             Contender::HaProxy => {
                 let conf = folder.path().join("haproxy.cfg");
-                fs::write(&conf, haproxy(addr, backends)).unwrap();
+                fs::write(&conf, haproxy(addr, backends, workers)).unwrap();
                 let mut command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(conf);
                 command
@@ -131,11 +139,15 @@ fn monkey(variable: &str) -> Result<String, String> {
     Ok(format!("plugin in Monkey {}", number.unwrap_or("of unknown version")))
 }
 
-fn plugin(kind: Kind, backends: &Backends) -> Server {
+fn plugin(kind: Kind, backends: &Backends, workers: usize) -> Server {
     let list = |all: &[SocketAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let conf = Conf::new().route_to("^/toy/", &list(&backends.toys)).route_to("^/", &list(&backends.files));
-    let host = Setup::new(kind, conf)
-        .workers(1)
+    host(Setup::new(kind, conf), workers)
+}
+
+fn host(setup: Setup, workers: usize) -> Server {
+    let host = setup
+        .workers(workers)
         .no_access_log()
         .server_line("MaxKeepAliveRequest 100000000")
         .server_line("KeepAliveTimeout 300")
@@ -165,13 +177,13 @@ fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
 
 /// By itself it gives up idle connections to backends when a quarter of its descriptors is in use,
 /// and here clients alone may take half of them.
-fn haproxy(addr: SocketAddr, backends: &Backends) -> String {
+fn haproxy(addr: SocketAddr, backends: &Backends, workers: usize) -> String {
     let farm = |name: &str, all: &[SocketAddr]| {
         let servers = all.iter().zip(1..).map(|(server, nth)| format!("  server s{nth} {server}\n"));
         format!("backend {name}\n  balance roundrobin\n{}", servers.collect::<String>())
     };
     format!(
-        "global\n  nbthread 1\n  maxconn {}\n  no strict-limits\n  \
+        "global\n  nbthread {workers}\n  maxconn {}\n  no strict-limits\n  \
          tune.pool-low-fd-ratio 90\n  tune.pool-high-fd-ratio 95\n\
          defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  timeout connect 5s\n  \
          timeout client 300s\n  timeout server 60s\n\
