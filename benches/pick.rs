@@ -1,8 +1,8 @@
 //! What a choice costs. `cargo bench --bench pick`
 //!
 //! What must hold: the number of servers makes no difference, but to Least-Connections, which
-//! looks at all of them, and while one is offline: then each choice looks whose trial is due. A
-//! limit costs one look more. `src/balancer/costs.rs` holds for the algorithms, by counting, what
+//! looks at all of them. While one is offline, one choice in each millisecond looks whose trial is
+//! due. A limit costs one look more. `src/balancer/costs.rs` holds for the algorithms, by counting, what
 //! the times here show of the whole.
 
 use std::hint::black_box;

@@ -39,6 +39,9 @@ struct Tier {
     balancer: AnyBalancer,
     /// The distinct backends of the list, in its order: those that can be picked.
     members: Box<[usize]>,
+    /// The millisecond in which nobody's trial was found to be due, and one more; 0 if that is not
+    /// known. While one of many is offline, not each pick has to look at all of them.
+    looked_ms: CacheLine<AtomicU64>,
 }
 
 /// Who belongs to a cluster. Backends are named by index, in the order of the configuration;
@@ -276,6 +279,7 @@ impl Cluster {
     /// try at once.
     pub fn abandon_trial(&self, index: usize) {
         self.backend(index).health.abandon_trial();
+        self.look_again();
     }
 
     /// A connection without a request was tried, or a check passed or not. When it was good, the
@@ -285,6 +289,7 @@ impl Cluster {
         health.note_probe(probed);
         if probed.good {
             health.record_open(probed.at_ms);
+            self.look_again();
             self.queue.call_first();
         } else {
             health.record_shut();
@@ -294,6 +299,7 @@ impl Cluster {
     /// Active checks have said often enough in a row whether a backend may have requests.
     pub fn record_fitness(&self, index: usize, fit: bool, now_ms: u64) -> Option<Flip> {
         let flip = self.backend(index).health.record_fitness(fit, now_ms);
+        self.look_again();
         self.count(index, flip, now_ms)
     }
 
@@ -308,6 +314,7 @@ impl Cluster {
                 self.offline.0.fetch_sub(1, Ordering::Relaxed)
             }
         };
+        self.look_again();
         self.queue.call_all();
         flip
     }
@@ -349,11 +356,32 @@ impl Cluster {
     }
 
     fn claim_due_trial(&self, ask: &Ask<'_>, tier: &Tier) -> Option<usize> {
-        let claim = |backend: &Backend| {
-            !backend.is_full() && backend.health.claim_due_trial(ask.now_ms, backend.policy)
+        let this_ms = ask.now_ms.saturating_add(1);
+        if tier.looked_ms.0.load(Ordering::Relaxed) == this_ms {
+            return None;
+        }
+        let due = |index: &usize| {
+            let backend = &self.backends[*index];
+            backend.health.trial_is_due(ask.now_ms, backend.policy)
         };
-        let mut untried = tier.members.iter().copied().filter(|&index| !ask.tried.contains(index));
-        untried.find(|&index| claim(&self.backends[index]))
+        let claim = |index: &usize| {
+            let backend = &self.backends[*index];
+            !ask.tried.contains(*index)
+                && !backend.is_full()
+                && backend.health.claim_due_trial(ask.now_ms, backend.policy)
+        };
+        let mut due = tier.members.iter().copied().filter(due).peekable();
+        if due.peek().is_none() {
+            tier.looked_ms.0.store(this_ms, Ordering::Relaxed);
+        }
+        due.find(claim)
+    }
+
+    /// A trial may be due in this millisecond after all.
+    fn look_again(&self) {
+        for tier in [&self.primary, &self.backup] {
+            tier.looked_ms.0.store(0, Ordering::Relaxed);
+        }
     }
 
     /// No untried backend is online: better one whose checks fail, or a trial out of turn, than an
@@ -421,6 +449,7 @@ impl Tier {
         Tier {
             balancer: AnyBalancer::new(algorithm, list),
             members: weigh(list).into_iter().map(|member| member.index).collect(),
+            looked_ms: CacheLine::default(),
         }
     }
 }

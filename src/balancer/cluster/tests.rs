@@ -453,6 +453,26 @@ fn a_good_probe_lets_one_trial_through_while_others_are_online() {
     assert_eq!(pick_at(&cluster, 810), to(0));
 }
 
+/// Who has found no trial to be due does not look again in the same millisecond, unless something
+/// has happened.
+#[test]
+fn a_trial_that_becomes_due_is_noticed_in_the_same_millisecond() {
+    let both = cluster(Algorithm::RoundRobin, &[0, 1]);
+    take_offline(&both, 0, 1_000);
+    let trial = Pick::Backend { index: 0, trial: true };
+    let other = Pick::Backend { index: 1, trial: false };
+    assert_eq!((pick_at(&both, 2_000), pick_at(&both, 2_000)), (other, other));
+    both.record_probe(0, Probed { at_ms: 2_000, good: true });
+    assert_eq!((pick_at(&both, 2_000), pick_at(&both, 2_000)), (trial, other));
+    both.abandon_trial(0);
+    assert_eq!((pick_at(&both, 2_000), pick_at(&both, 2_000)), (trial, other));
+    assert!(both.record_failure(0, true, 2_000).is_none());
+    assert_eq!(both.record_fitness(0, false, 12_000), None);
+    assert_eq!(pick_at(&both, 12_000), other);
+    assert_eq!(both.record_fitness(0, true, 12_000), None);
+    assert_eq!((pick_at(&both, 12_000), pick_at(&both, 12_001)), (trial, other));
+}
+
 #[test]
 fn a_good_probe_lets_all_through_when_nobody_else_is_left() {
     let cluster = cluster(Algorithm::RoundRobin, &[0, 1, 2]);
