@@ -1,5 +1,5 @@
 //! The picture: one line for each scenario, one mark for each server, on a scale of times of the
-//! best other proxy. Colours that are read on light and on dark ground.
+//! best other proxy. Colours that are read on light and on dark ground; a rim parts marks that lie on each other.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,8 @@ const WIDTH: f64 = 980.0;
 /// Where the names of scenarios end.
 const NAMES: f64 = 345.0;
 const PANEL: f64 = 290.0;
-const GAP: f64 = 30.0;
+/// The last figure below the one panel and the first below the other must not read as one.
+const GAP: f64 = 42.0;
 const LINE: f64 = 24.0;
 const TOP: f64 = 96.0;
 /// The scale goes from a quarter to four times; what is beyond stands at its edge.
@@ -20,7 +21,8 @@ const COLOURS: [&str; 7] = ["#2f81f7", "#2da44e", "#79b8ff", "#7ee2a0", "#d9822b
 const STYLE: &str = "<style>\
     text{font:13px system-ui,sans-serif;fill:#24292f}.head{font-weight:600}.dim{font-size:11px;fill:#6e7781}\
     .grid{stroke:#8b949e;stroke-opacity:.25}.one{stroke:#8b949e;stroke-width:1.5}\
-    @media(prefers-color-scheme:dark){text{fill:#e6edf3}.dim{fill:#9198a1}}</style>";
+    circle,rect{stroke:#fff;stroke-width:.8}\
+    @media(prefers-color-scheme:dark){text{fill:#e6edf3}.dim{fill:#9198a1}circle,rect{stroke:#0d1117}}</style>";
 
 /// The picture as SVG.
 pub fn draw(results: &Results) -> String {
