@@ -17,8 +17,12 @@ pub enum Flavour {
     Asan,
 }
 
-/// The library that cargo built for this very run; panics when there is none.
+/// The library that cargo built for this very run; panics when there is none. `MPR_PLUGIN` names
+/// another one, such as that of a package.
 pub fn plugin() -> PathBuf {
+    if let Some(named) = env::var_os("MPR_PLUGIN") {
+        return named.into();
+    }
     const NAME: &str = "libmonkey_proxy_reverse.so";
     let dir = profile_dir();
     let candidates = [dir.join("deps").join(NAME), dir.join(NAME)];

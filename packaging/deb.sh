@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Makes a Debian package of what cargo has built, with dpkg-deb alone:
+#
+#   packaging/deb.sh [FOLDER]         FOLDER is target/debian when it is missing
+#
+# The plugin goes to /usr/lib/monkey, where Debian's build of Monkey keeps its own. No file below
+# /etc is installed: a server that never asked for the plugin stays as it is. DEB_MAINTAINER is
+# the maintainer's name and address, that of the last commit when it is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=${1:-target/debian}
+built=${CARGO_TARGET_DIR:-target}/release
+name=monkey-proxy-reverse
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+revision=1
+arch=$(dpkg --print-architecture)
+maintainer=${DEB_MAINTAINER:-$(git log -1 --format='%an <%ae>')}
+# The same sources make the same package.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+
+cargo build --release --locked --lib --bins
+
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+doc=$root/usr/share/doc/$name
+install -D -m 644 "$built/libmonkey_proxy_reverse.so" "$root/usr/lib/monkey/monkey-proxy_reverse.so"
+install -D -m 644 conf/proxy_reverse.conf "$doc/examples/proxy_reverse.conf"
+install -m 644 README.md "$doc/"
+(cd docs && find . -name '*.md' -o -name '*.svg') | while read -r page; do
+  install -D -m 644 "docs/$page" "$doc/docs/$page"
+done
+cat packaging/copyright > "$doc/copyright"
+gzip -9n < CHANGELOG.md > "$doc/changelog.gz"
+gzip -9n > "$doc/changelog.Debian.gz" <<END
+$name ($version-$revision) unstable; urgency=medium
+
+  * See changelog.gz.
+
+ -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
+END
+if [ -x "$built/mkproxy" ]; then
+  install -D -m 755 "$built/mkproxy" "$root/usr/bin/mkproxy"
+fi
+
+# What the files want from the C library, as their own symbols say.
+glibc=$(find "$root/usr" -type f \( -name '*.so' -o -path '*/bin/*' \) -exec objdump -T {} + |
+  grep -o 'GLIBC_[0-9.]*' | sort -V | tail -n 1 | cut -d _ -f 2)
+
+mkdir -p "$root/DEBIAN"
+cat > "$root/DEBIAN/control" <<END
+Package: $name
+Version: $version-$revision
+Architecture: $arch
+Maintainer: $maintainer
+Installed-Size: $(du -k -s --exclude=DEBIAN "$root" | cut -f 1)
+Depends: libc6 (>= $glibc), libgcc-s1
+Enhances: monkey
+Section: httpd
+Priority: optional
+Description: reverse proxy and load balancer for the Monkey HTTP server
+ A plugin that Monkey 1.5 and 1.8 load: requests that match a pattern go to
+ other servers, shared among them, past the dead ones, over pooled
+ connections. Everything else stays with Monkey.
+ .
+ The plugin is loaded once a line 'Load /usr/lib/monkey/monkey-proxy_reverse.so'
+ stands in Monkey's plugins.load; a commented configuration is among the
+ examples of this package.
+END
+(cd "$root" && find usr -type f -print0 | sort -z | xargs -0 md5sum) > "$root/DEBIAN/md5sums"
+find "$root" -type d -exec chmod 755 {} +
+chmod 644 "$root"/DEBIAN/*
+find "$root" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+
+mkdir -p "$out"
+deb=$out/${name}_$version-${revision}_$arch.deb
+dpkg-deb --root-owner-group -Zxz --build "$root" "$deb" >/dev/null
+echo "$deb"
