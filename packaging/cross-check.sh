@@ -58,6 +58,10 @@ cat >"$dir/bin/link" <<END
 #!/bin/sh
 LD_LIBRARY_PATH=$libraries PATH=$dir/root/usr/bin:\$PATH exec aarch64-linux-gnu-gcc "\$@"
 END
+cat >"$dir/bin/ar" <<END
+#!/bin/sh
+LD_LIBRARY_PATH=$libraries exec $dir/root/usr/bin/aarch64-linux-gnu-ar "\$@"
+END
 cat >"$dir/bin/run" <<END
 #!/bin/sh
 LD_LIBRARY_PATH=$libraries exec $dir/root/usr/bin/qemu-aarch64 -U LD_LIBRARY_PATH \\
@@ -78,8 +82,10 @@ END
 chmod +x "$dir"/bin/*
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$dir/bin/link
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=$dir/bin/run
-export CC=$dir/bin/cc
+export CC_aarch64_unknown_linux_gnu=$dir/bin/link AR_aarch64_unknown_linux_gnu=$dir/bin/ar
 unset MONKEY_1_5 MONKEY_1_8
 
 step "unit tests, layouts and end-to-end tests on an emulated 64-bit ARM"
-cargo test --locked --target $arm64 --lib --test abi_layout --test e2e_basics
+tests=(--locked --target $arm64 --lib --test abi_layout --test e2e_basics)
+cargo test "${tests[@]}" --no-run
+CC=$dir/bin/cc cargo test "${tests[@]}"
