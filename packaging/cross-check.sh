@@ -54,7 +54,7 @@ if [ ! -x "$dir/root/usr/bin/qemu-aarch64" ]; then
 fi
 # The tools' own libraries are for them alone: what they start must not see that variable.
 libraries=$dir/root/usr/lib/x86_64-linux-gnu
-cat >"$dir/bin/link" <<END
+cat >"$dir/bin/gcc" <<END
 #!/bin/sh
 LD_LIBRARY_PATH=$libraries PATH=$dir/root/usr/bin:\$PATH exec aarch64-linux-gnu-gcc "\$@"
 END
@@ -70,7 +70,7 @@ END
 # What the tests compile, they start: a program becomes a script that starts it in the emulator.
 cat >"$dir/bin/cc" <<END
 #!/bin/bash
-"$dir/bin/link" "\$@" || exit
+"$dir/bin/gcc" "\$@" || exit
 for ((i = 1; i < \$#; i++)); do [ "\${!i}" = -o ] && { n=\$((i + 1)); out=\${!n}; }; done
 case " \$* " in *" -shared "* | *" -c "*) exit ;; esac
 [ -n "\${out:-}" ] && [ -f "\$out" ] || exit 0
@@ -80,9 +80,9 @@ printf '#!/bin/sh\nexec $dir/bin/run %s "\$@"\n' "\$real" >"\$out"
 chmod +x "\$out"
 END
 chmod +x "$dir"/bin/*
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$dir/bin/link
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$dir/bin/gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=$dir/bin/run
-export CC_aarch64_unknown_linux_gnu=$dir/bin/link AR_aarch64_unknown_linux_gnu=$dir/bin/ar
+export CC_aarch64_unknown_linux_gnu=$dir/bin/gcc AR_aarch64_unknown_linux_gnu=$dir/bin/ar
 unset MONKEY_1_5 MONKEY_1_8
 
 step "unit tests, layouts and end-to-end tests on an emulated 64-bit ARM"

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod docs {
+    pub mod commands;
     pub mod pages;
     pub mod reference;
 }
@@ -13,6 +14,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use docs::commands;
 use docs::pages::{self, Page, project};
 use docs::reference;
 use monkey_proxy_reverse::config::keys::{self, KEYS};
@@ -175,7 +177,8 @@ fn the_pages_name_keys_that_there_are() {
             if !is_camel || humps < 2 {
                 continue;
             }
-            if keys::find(word).is_none() && !OF_OTHERS.contains(&word) {
+            let is_known = keys::find(word).is_some() || LoadBalancer::from_name(word).is_some();
+            if !is_known && !OF_OTHERS.contains(&word) {
                 unknown.push(format!("{} names '{word}'", page.name));
             }
             names += 1;
@@ -183,6 +186,23 @@ fn the_pages_name_keys_that_there_are() {
     }
     assert!(unknown.is_empty(), "no such keys: {unknown:#?}");
     assert!(names > 100);
+}
+
+#[test]
+fn the_commands_in_the_pages_can_be_run() {
+    let mut count = 0;
+    for page in pages::all() {
+        for command in commands::typed(&page) {
+            let problem = commands::problem(&command);
+            assert!(problem.is_none(), "{}: {command}: {}", page.name, problem.unwrap_or_default());
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} commands");
+    for wrong in ["cargo run --example none", "X=1 cargo test --test none", "packaging/none.sh", "cargo fly"]
+    {
+        assert!(commands::problem(wrong).is_some(), "{wrong}");
+    }
 }
 
 #[test]
