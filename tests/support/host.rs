@@ -52,7 +52,7 @@ impl Kind {
     }
 
     /// The real server's binary, when it is named.
-    fn binary(self) -> Option<PathBuf> {
+    pub fn binary(self) -> Option<PathBuf> {
         env::var_os(self.variable()?).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
@@ -130,6 +130,9 @@ impl Drop for OnFailure {
     }
 }
 
+/// What is done to the configuration folder before the start.
+type Prepare = Box<dyn Fn(&Path)>;
+
 /// What a host is started with.
 pub struct Setup {
     kind: Kind,
@@ -145,6 +148,7 @@ pub struct Setup {
     stop_limit: Duration,
     may_panic: bool,
     ulimits: Vec<String>,
+    prepare: Option<Prepare>,
 }
 
 impl Setup {
@@ -164,7 +168,14 @@ impl Setup {
             stop_limit: Duration::from_secs(5),
             may_panic: false,
             ulimits: Vec::new(),
+            prepare: None,
         }
+    }
+
+    /// Does something to the configuration folder before the start.
+    pub fn prepare(mut self, prepare: impl Fn(&Path) + 'static) -> Setup {
+        self.prepare = Some(Box::new(prepare));
+        self
     }
 
     /// Starts it under a limit of the shell's `ulimit`, soft and hard: `-n 64`.
@@ -258,6 +269,9 @@ impl Setup {
             files: &self.files,
         };
         let conf = conf.write(root.path()).unwrap();
+        if let Some(prepare) = &self.prepare {
+            prepare(&conf);
+        }
         let mut command = match self.kind.binary() {
             Some(server) => Command::new(server),
             None => {

@@ -77,6 +77,16 @@ impl Input {
     }
 }
 
+/// What `explain` and others need: a configuration without mistakes, or the mistakes told.
+pub fn good(file: &Path) -> Result<Option<Config>, Failure> {
+    let input = Input::read(file)?;
+    let result = input.config();
+    if result.is_err() {
+        Report::new(&result).print(&input.sources);
+    }
+    Ok(result.ok())
+}
+
 fn summary(input: &Input, result: &Result<Config, ConfigErrors>, report: &Report) -> String {
     let name = input.name.display();
     let warnings = match report.warnings {

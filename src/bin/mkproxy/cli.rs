@@ -1,6 +1,7 @@
 //! The command line: commands, options, exit statuses. Manual pages and completions come from
 //! here too, so every text is written for them as well.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,7 +24,12 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     Check(Check),
+    Explain(Explain),
     Keys(Keys),
+    Install(Install),
+    Uninstall(Uninstall),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// Says everything that is wrong with a configuration file, and what would be right
@@ -53,6 +59,97 @@ Exit status:
   2  the command line is wrong
   3  there are warnings, and --strict was given";
 
+/// Says what would become of a request, and why: which entry takes it, and which server
+#[derive(Args)]
+#[command(after_help = EXPLAIN_STATUS)]
+pub struct Explain {
+    /// The configuration file; - for standard input
+    pub file: PathBuf,
+    /// The URL, or its path
+    pub url: String,
+    /// The Host header, if the URL has no host
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The address of the client, for Source-Hash
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<IpAddr>,
+    /// The method
+    #[arg(long, default_value = "GET")]
+    pub method: String,
+    /// For whom to write
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Answer,
+}
+
+const EXPLAIN_STATUS: &str = "\
+It tells of a proxy that has just started with this file: all servers are online and idle. A proxy
+at work is asked with StatisticsURL?explain=/path.
+
+Exit status:
+  0  the request goes to a server, or to the statistics page
+  1  it does not, or the file has mistakes
+  2  the command line is wrong";
+
+/// Puts the plugin into Monkey's folders and its line into plugins.load
+#[derive(Args)]
+#[command(after_help = INSTALL_HELP)]
+pub struct Install {
+    /// Monkey's configuration folder, such as /etc/monkey
+    #[arg(long, value_name = "DIR")]
+    pub conf: PathBuf,
+    /// The plugin; one beside this program if nothing is said
+    #[arg(long, value_name = "FILE")]
+    pub plugin: Option<PathBuf>,
+    /// Where it goes; beside the plugins that plugins.load names if nothing is said
+    #[arg(long, value_name = "DIR")]
+    pub plugins_dir: Option<PathBuf>,
+    /// Which Monkey it is
+    #[arg(long, value_enum, default_value = "auto")]
+    pub family: FamilyChoice,
+    /// Monkey's binary, which is asked for its version
+    #[arg(long, value_name = "FILE")]
+    pub monkey: Option<PathBuf>,
+    /// Write the lines that Monkey 1.8 needs into sites/default, section HANDLERS
+    #[arg(long)]
+    pub handlers: bool,
+    /// Replace another version of the plugin
+    #[arg(long)]
+    pub upgrade: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+const INSTALL_HELP: &str = "\
+A second run changes nothing. What is there and different is not written over; of files that get
+a line, what they were before is kept beside them with a ~ at the end of its name, which Monkey
+does not read.";
+
+/// Takes the plugin out of plugins.load and of the sites; its own files stay
+#[derive(Args)]
+pub struct Uninstall {
+    /// Monkey's configuration folder, such as /etc/monkey
+    #[arg(long, value_name = "DIR")]
+    pub conf: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Writes the completions for a shell to standard output
+#[derive(Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Writes manual pages: mkproxy(1), one for each command, and proxy_reverse.conf(5)
+#[derive(Args)]
+pub struct Man {
+    /// The folder that they are written to
+    pub dir: PathBuf,
+}
+
 /// Lists the keys of the configuration file, or explains some
 #[derive(Args)]
 pub struct Keys {
@@ -69,6 +166,28 @@ pub enum Format {
     Json,
     /// The plugin: with --effective, a file that means the same and inherits nothing
     Conf,
+}
+
+/// For whom to write an answer.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Answer {
+    /// People
+    Text,
+    /// Programs: one JSON object
+    Json,
+}
+
+/// Which kind of Monkey.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FamilyChoice {
+    /// What its files, or its binary, say
+    Auto,
+    /// 1.5.0 to 1.5.6
+    #[value(name = "1.5")]
+    Legacy,
+    /// 1.7.0 to 1.8.9
+    #[value(name = "1.8")]
+    Modern,
 }
 
 /// When to write in colours.
@@ -122,6 +241,7 @@ pub fn wrong_usage(why: &str) -> ! {
 }
 
 /// Why something could not be done: one line for people.
+#[derive(Debug)]
 pub struct Failure(pub String);
 
 impl<E: std::error::Error> From<E> for Failure {

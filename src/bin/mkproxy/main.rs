@@ -6,7 +6,12 @@
 mod check;
 mod cli;
 mod effective;
+mod explain;
+mod handlers;
+mod install;
 mod keys;
+mod manual;
+mod monkey;
 mod report;
 mod say;
 
@@ -22,6 +27,11 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(check) => check::run(check),
         Command::Keys(keys) => keys::run(keys),
+        Command::Explain(explain) => explain::run(explain),
+        Command::Install(install) => install::run(install),
+        Command::Uninstall(uninstall) => install::uninstall(uninstall),
+        Command::Completions(completions) => manual::completions(completions),
+        Command::Man(man) => manual::pages(man),
     };
     match done {
         Ok(status) => status.into(),
