@@ -39,6 +39,7 @@ fn heads(c: &mut Criterion) {
                 secure: false,
                 authority: "127.0.0.1:8081",
                 rules: &rules,
+                request_id: None,
             };
             let end = RequestEnd {
                 framing: Framing::None,
@@ -65,8 +66,13 @@ fn heads(c: &mut Criterion) {
             let mut room = response::storage();
             let parsed = response::parse(black_box(RESPONSE), &mut room, false).expect("a good head");
             if let response::Parsed::Complete { response, .. } = parsed {
-                let says =
-                    Answering { version: Version::Http11, keep_alive: true, date: "", trailers: false };
+                let says = Answering {
+                    version: Version::Http11,
+                    keep_alive: true,
+                    date: "",
+                    trailers: false,
+                    own: forward::Own::default(),
+                };
                 forward::response_head(&mut out, &response, &says, None);
             }
             out.len()

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::bridge::SHARED;
 use super::{clock, legacy};
-use crate::engine::{Ending, UnderWay};
+use crate::engine::{Ending, Logs, UnderWay};
 
 /// How long answers under way may take to be finished.
 const LIMIT_MS: u64 = 5000;
@@ -26,6 +26,9 @@ const LATER_MS: u64 = 1000;
 /// How long to wait for workers of 1.5 to stand still. None of them does anything
 /// that lasts.
 const STILL_MS: u64 = 250;
+
+/// How long to wait for a disk.
+const WRITTEN_MS: u64 = 500;
 
 /// Time between two looks.
 const PAUSE_MS: c_int = 5;
@@ -79,6 +82,7 @@ unsafe extern "C" fn on_signal(signal: c_int, info: *mut libc::siginfo_t, contex
         if legacy::is_loaded() {
             halt(&shared.ending);
         }
+        write_logs(&shared.logs);
     }
     let place = SIGNALS.iter().position(|&ends| ends == signal);
     let Some(before) = place.and_then(|place| BEFORE[place].get()) else { return };
@@ -118,6 +122,18 @@ fn finish(ending: &Ending) {
         if done || since >= LIMIT_MS || HURRY.load(Ordering::SeqCst) {
             return;
         }
+        pause();
+    }
+}
+
+/// Waits until the lines of the last requests are on the disk.
+fn write_logs(logs: &Logs) {
+    logs.hurry();
+    let begun = clock::now().ms;
+    while !logs.is_written()
+        && clock::now().ms.saturating_sub(begun) < WRITTEN_MS
+        && !HURRY.load(Ordering::SeqCst)
+    {
         pause();
     }
 }

@@ -115,6 +115,8 @@ pub enum Piece {
     Host,
     /// `${scheme}`
     Scheme,
+    /// `${request_id}`
+    RequestId,
 }
 
 /// Which messages a header line is about.
@@ -188,6 +190,7 @@ pub(super) fn header_value(text: &str) -> Result<Vec<Piece>, HeaderError> {
         pieces.push(match name {
             "client_ip" => Piece::ClientIp,
             "host" => Piece::Host,
+            "request_id" => Piece::RequestId,
             _ => Piece::Scheme,
         });
         rest = &rest[at + name.len() + "${}".len()..];

@@ -113,6 +113,11 @@ pub enum KeyId {
     MaxConnections,
     QueueSize,
     QueueTimeOut,
+    Explain,
+    ProxyLog,
+    ProxyLogFormat,
+    RequestId,
+    ProxyStatus,
 }
 
 /// The forms of values.
@@ -190,6 +195,14 @@ pub enum Kind {
     Pseudonym,
     /// Which protocols a connection may change to.
     Upgrade,
+    /// Whose requests are explained.
+    Audience,
+    /// A file for a log, or `off`.
+    LogFile,
+    /// What the lines of a log look like.
+    LogFormat,
+    /// The name of a header that names requests, or `off`.
+    IdHeader,
     /// A path of whole segments.
     PathPrefix,
     /// Two domains.

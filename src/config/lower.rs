@@ -22,6 +22,7 @@ use super::retries::{self, RetryOn};
 use super::servers::ServerLines;
 use super::shadows;
 use super::suggest::{closest, normalized};
+use super::tracing;
 
 /// Makes the entries of `raw`, in file order, and reports everything that is wrong. The
 /// entries are of use only if nothing was.
@@ -288,6 +289,11 @@ impl Draft {
             KeyId::RewriteLocation => store(&mut settings.heads.rewrite_location, kind.switch(text)),
             KeyId::CookieDomain => push(&mut settings.heads.cookie_domains, pair(text, heads::domains)),
             KeyId::CookiePath => push(&mut settings.heads.cookie_paths, pair(text, heads::paths)),
+            KeyId::Explain => store(&mut settings.tracing.explain, tracing::audience(text)),
+            KeyId::ProxyLog => store(&mut settings.tracing.log, tracing::log_file(text)),
+            KeyId::ProxyLogFormat => store(&mut settings.tracing.log_format, tracing::log_format(text)),
+            KeyId::RequestId => store(&mut settings.tracing.request_id, tracing::request_id(text)),
+            KeyId::ProxyStatus => store(&mut settings.tracing.proxy_status, kind.switch(text)),
             KeyId::SetRequestHeader | KeyId::SetResponseHeader => {
                 return self.set_header(key, &span, value, problems);
             }

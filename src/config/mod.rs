@@ -20,6 +20,7 @@ mod retries;
 mod servers;
 mod shadows;
 mod suggest;
+mod tracing;
 mod values;
 mod written;
 
@@ -37,6 +38,7 @@ pub use origins::{Origins, Place, Section};
 pub use retries::{Retries, RetryCause, RetryOn};
 pub use servers::{Capacity, OptionError, Server};
 pub use written::{written, written_servers};
+pub use tracing::{Audience, LogFormat, Tracing};
 
 use error::{Problems, Span};
 use parse::ReadError;

@@ -15,6 +15,7 @@ use super::origins::Origins;
 use super::retries::Retries;
 use super::servers::{Capacity, Server};
 use super::suggest::normalized;
+use super::tracing::Tracing;
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -204,6 +205,8 @@ pub struct Settings {
     pub health: Health,
     /// How much servers take at a time.
     pub capacity: Capacity,
+    /// What is told of single requests.
+    pub tracing: Tracing,
 }
 
 /// How many idle connections to a server are kept.
@@ -304,6 +307,7 @@ impl Default for Settings {
             heads: Heads::default(),
             health: Health::default(),
             capacity: Capacity::default(),
+            tracing: Tracing::default(),
         }
     }
 }

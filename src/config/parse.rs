@@ -385,7 +385,7 @@ fn identity(path: &Path) -> PathBuf {
 }
 
 /// Names that are no environment variables: each request gives them another content.
-pub(super) const REQUEST_VARIABLES: [&str; 3] = ["client_ip", "host", "scheme"];
+pub(super) const REQUEST_VARIABLES: [&str; 4] = ["client_ip", "host", "scheme", "request_id"];
 
 const BLANKS: [char; 2] = [' ', '\t'];
 

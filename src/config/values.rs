@@ -56,6 +56,10 @@ impl Kind {
             Kind::Forwarded => "on, off, rfc7239 or both".to_owned(),
             Kind::Pseudonym => "on, off, or a name of letters, digits and '-', as in proxy-1".to_owned(),
             Kind::Upgrade => "websocket, any or off".to_owned(),
+            Kind::Audience => "off, loopback or any".to_owned(),
+            Kind::LogFile => "off, or an absolute path, as in /var/log/monkey/proxy.log".to_owned(),
+            Kind::LogFormat => "text or json".to_owned(),
+            Kind::IdHeader => "off, or the name of a header, as in X-Request-Id".to_owned(),
             Kind::PathPrefix => {
                 "a path that begins with / and has no blank, ?, #, ; or empty or dotted segment, as in /app"
                     .to_owned()

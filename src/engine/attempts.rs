@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
+use super::cause::Cause;
 use super::exchange::{Attempt, Order, Phase};
 use super::failure::Failure;
 use super::host::ClientKey;
@@ -265,6 +266,11 @@ impl<N: Network> Worker<N> {
         let blame = order.attempts.blame(&failed, failure, backend);
         let request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
         let next = order.next(&failed, now);
+        if blame != Blame::Backend
+            && let Some(exchange) = self.exchanges.get_mut(key)
+        {
+            exchange.cause = Cause::Poisoned;
+        }
         match blame {
             Blame::Backend => self.judge(&route, backend, trial, reused, failure, now),
             Blame::Request => self.excuse(&route, backend, trial, now),

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use super::Now;
 use super::attempts::{Attempts, is_repeatable};
+use super::cause::Cause;
 use super::exchange::{Client, Exchange, Order, Phase, Upgrade};
 use super::host::{ClientKey, RequestParts};
 use super::naming::Naming;
 use super::network::Network;
 use super::queue::Queueing;
+use super::record::Record;
 use super::shared::Route;
 use super::status_page::{self, Answer};
 use super::upload::{CONTINUE, Upload};
@@ -25,20 +27,24 @@ use crate::stats::events::Short;
 impl<N: Network> Worker<N> {
     /// Takes a request along `route`. Drive the worker afterwards.
     pub fn begin(&mut self, route: &Arc<Route>, parts: &RequestParts<'_>, now: Now) -> ClientKey {
+        let mut record = self.records.open(route, parts);
         let mut room = request::storage();
         let request = match request::parse(parts.head, &mut room) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(parts, refusal, now),
+            Err(refusal) => return self.refuse(parts, refusal, record, now),
         };
+        if let Some(record) = &mut record {
+            record.read(&self.shared, &request, parts);
+        }
         if forward::is_loop(&request, &route.rules) {
-            return self.begin_error(parts, 508, "the request has been here before", now);
+            return self.begin_loop(parts, &request, record, now);
         }
         if request.max_forwards == Some(0) {
-            return self.begin_last_hop(parts, &request, now);
+            return self.begin_last_hop(parts, &request, record, now);
         }
         let body = match body_of(&request, parts) {
             Ok(body) => body,
-            Err(refusal) => return self.refuse(parts, refusal, now),
+            Err(refusal) => return self.refuse(parts, refusal, record, now),
         };
         // Whatever stands further behind are requests that the host is about to
         // lose: after a close the client knows to send them again.
@@ -66,6 +72,7 @@ impl<N: Network> Worker<N> {
             // The backend is not chosen yet; any of them answers to its own name at most.
             authority: self.shared.endpoints[route.endpoints[0]].authority(),
             rules: &route.rules,
+            request_id: record.as_ref().and_then(|record| record.named()),
         };
         let host_at = forward::request_head(&mut text, &request, &says);
         let naming = Naming::new(&request, &says, host_at);
@@ -117,6 +124,7 @@ impl<N: Network> Worker<N> {
             name: Short::default(),
             answered_by: None,
         });
+        exchange.record = record;
         self.tally.route(route.index).request(now.ms / 1000);
         route.budget.request(now.ms);
         let key = self.start(exchange, now);
@@ -131,7 +139,7 @@ impl<N: Network> Worker<N> {
         let mut room = request::storage();
         let request = match request::parse(parts.head, &mut room) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(parts, refusal, now),
+            Err(refusal) => return self.refuse(parts, refusal, None, now),
         };
         let answer = status_page::answer(&self.shared, page, &request, parts, now);
         let client = client(parts, &request, ends_at_head(parts, &request));
@@ -149,14 +157,29 @@ impl<N: Network> Worker<N> {
         &mut self,
         parts: &RequestParts<'_>,
         request: &request::Request<'_, '_>,
+        record: Option<Box<Record>>,
         now: Now,
     ) -> ClientKey {
         let client = client(parts, request, ends_at_head(parts, request));
         let keep = client.keep_alive;
-        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
+        let key = self.start(told(Exchange::new(Phase::Picking, client, now), Cause::LastHop, record), now);
         let body = b"this is the last hop that Max-Forwards allows\n";
         let reply = Reply { status: 200, content_type: "text/plain", body, retry_after: None, fields: "" };
         self.reply(key, &reply, keep, now);
+        key
+    }
+
+    /// A request that has been here before goes no further.
+    fn begin_loop(
+        &mut self,
+        parts: &RequestParts<'_>,
+        request: &request::Request<'_, '_>,
+        record: Option<Box<Record>>,
+        now: Now,
+    ) -> ClientKey {
+        let client = client(parts, request, ends_at_head(parts, request));
+        let key = self.start(told(Exchange::new(Phase::Picking, client, now), Cause::Loop, record), now);
+        self.reply_error(key, 508, "the request has been here before", None, now);
         key
     }
 
@@ -165,7 +188,7 @@ impl<N: Network> Worker<N> {
         let mut room = request::storage();
         let request = match request::parse(parts.head, &mut room) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(parts, refusal, now),
+            Err(refusal) => return self.refuse(parts, refusal, None, now),
         };
         let client = client(parts, &request, ends_at_head(parts, &request));
         let key = self.start(Exchange::new(Phase::Picking, client, now), now);
@@ -182,7 +205,13 @@ impl<N: Network> Worker<N> {
         key
     }
 
-    fn refuse(&mut self, parts: &RequestParts<'_>, refusal: Refusal, now: Now) -> ClientKey {
+    fn refuse(
+        &mut self,
+        parts: &RequestParts<'_>,
+        refusal: Refusal,
+        record: Option<Box<Record>>,
+        now: Now,
+    ) -> ClientKey {
         let client = Client {
             fd: parts.fd,
             version: Version::Http11,
@@ -195,10 +224,17 @@ impl<N: Network> Worker<N> {
             watched: false,
             half_closed: false,
         };
-        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
+        let key = self
+            .start(told(Exchange::new(Phase::Picking, client, now), Cause::of_refusal(refusal), record), now);
         self.reply_error(key, refusal.status(), &refusal.to_string(), None, now);
         key
     }
+}
+
+/// The same exchange, with what has become of it already.
+fn told(mut exchange: Exchange, cause: Cause, record: Option<Box<Record>>) -> Exchange {
+    (exchange.cause, exchange.record) = (cause, record);
+    exchange
 }
 
 /// The client's side of a request; `in_step` when it is certain where the

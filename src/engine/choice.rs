@@ -1,9 +1,10 @@
 //! Which backend a request goes to next, if any has room for it.
 
 use super::Now;
+use super::cause::Cause;
 use super::exchange::Order;
 use super::queue::Queueing;
-use crate::balancer::{Ask, InFlight, Pick};
+use crate::balancer::{Ask, Foresight, InFlight, Pick};
 
 /// What a request finds that looks for a backend.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub enum Choice {
     Nobody {
         /// Why.
         why: &'static str,
+        /// The same in one word.
+        cause: Cause,
         /// In how many seconds it is worth another try.
         retry_after: u64,
     },
@@ -36,19 +39,9 @@ impl Order {
         {
             return Choice::Place { place, trial: false };
         }
-        // An answer that is kept is worth more than a place in the line.
-        let waits = self.route.settings.capacity.queue_size > 0
-            && !matches!(self.queueing, Queueing::Over)
-            && !self.attempts.has_kept();
+        let waits = self.waits();
         loop {
-            let ask = Ask {
-                connection: self.connection,
-                source: &self.source[..usize::from(self.source_len)],
-                tried: &self.tried,
-                repeatable: self.idempotent && !self.attempts.is_suspect(),
-                overflow: !waits,
-                now_ms: now.ms,
-            };
+            let ask = self.ask(now);
             let cluster = &self.route.cluster;
             return match cluster.pick(&ask) {
                 Pick::Backend { index, trial } => match cluster.begin(index) {
@@ -62,20 +55,49 @@ impl Order {
                     }
                 },
                 Pick::Full if !waits => {
-                    let why = match self.queueing {
-                        Queueing::Over => "no backend had room in time",
-                        _ => "all backends are busy",
+                    let (why, cause) = match self.queueing {
+                        Queueing::Over => ("no backend had room in time", Cause::QueueTimeOut),
+                        _ => ("all backends are busy", Cause::QueueFull),
                     };
-                    Choice::Nobody { why, retry_after: 1 }
+                    Choice::Nobody { why, cause, retry_after: 1 }
                 }
                 Pick::Full if matches!(self.queueing, Queueing::Waits(_)) => Choice::Wait,
                 Pick::Full => Choice::MayWait,
                 Pick::NoneEligible { retry_after_ms } => Choice::Nobody {
                     why: "no backend is available",
+                    cause: Cause::AllOffline,
                     retry_after: retry_after_ms.div_ceil(1000).max(1),
                 },
-                Pick::AllTried => Choice::Nobody { why: "no backend is available", retry_after: 1 },
+                Pick::AllTried => Choice::Nobody {
+                    why: "no backend is available",
+                    cause: Cause::AllOffline,
+                    retry_after: 1,
+                },
             };
         }
+    }
+
+    /// Whether it is worth standing in line.
+    fn waits(&self) -> bool {
+        // An answer that is kept is worth more than a place in the line.
+        self.route.settings.capacity.queue_size > 0
+            && !matches!(self.queueing, Queueing::Over)
+            && !self.attempts.has_kept()
+    }
+
+    fn ask(&self, now: Now) -> Ask<'_> {
+        Ask {
+            connection: self.connection,
+            source: &self.source[..usize::from(self.source_len)],
+            tried: &self.tried,
+            repeatable: self.idempotent && !self.attempts.is_suspect(),
+            overflow: !self.waits(),
+            now_ms: now.ms,
+        }
+    }
+
+    /// What [`choose`](Order::choose) is about to find.
+    pub fn foresee(&self, now: Now) -> Foresight {
+        self.route.cluster.foresee(&self.ask(now))
     }
 }

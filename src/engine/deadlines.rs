@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Now;
+use super::cause::Cause;
 use super::exchange::Phase;
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
@@ -47,6 +48,7 @@ impl<N: Network> Worker<N> {
             exchange.pending_from = 0;
             let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(Fate::Abort));
             exchange.deadline_ms = None;
+            exchange.cause = Cause::ClientTimeOut;
             let route = exchange.order.as_ref().map(|order| Arc::clone(&order.route));
             if let Some(route) = route {
                 self.abandon(&route, phase);
@@ -71,6 +73,7 @@ impl<N: Network> Worker<N> {
             }
             Phase::Tunnel { .. } => {
                 let fate = if exchange.has_pending() { Fate::Abort } else { Fate::Close };
+                exchange.cause = Cause::TunnelTimeOut;
                 self.cut(key, fate);
                 return;
             }
@@ -87,6 +90,7 @@ impl<N: Network> Worker<N> {
             }
             Phase::Relaying { .. } if exchange.awaits_body() => {
                 // Perhaps the backend does so as well: it is not to blame.
+                exchange.cause = Cause::BodyTimeOut;
                 self.cut(key, Fate::Abort);
                 return;
             }

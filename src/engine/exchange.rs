@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::Now;
 use super::attempts::Attempts;
+use super::cause::Cause;
 use super::host::Fate;
 use super::naming::Naming;
 use super::queue::Queueing;
+use super::record::Record;
 use super::shared::Route;
 use super::slots::Key;
 use super::times::Times;
@@ -56,6 +58,10 @@ pub struct Exchange {
     pub is_late: bool,
     /// When it has come how far.
     pub times: Times,
+    /// What has become of it so far.
+    pub cause: Cause,
+    /// What is told of it, if anything is.
+    pub record: Option<Box<Record>>,
 }
 
 /// The client's side of an exchange.
@@ -223,6 +229,8 @@ impl Exchange {
             head_bytes: 0,
             is_late: false,
             times: Times::begin(now),
+            cause: Cause::Ok,
+            record: None,
         }
     }
 

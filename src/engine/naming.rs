@@ -75,7 +75,8 @@ impl Order {
     }
 
     /// How the answer of the backend with this authority is rewritten, if it may be.
-    pub fn rewriting<'a>(&'a self, backend: &'a str) -> Option<Rewriting<'a>> {
+    /// `request_id` is what the request is called.
+    pub fn rewriting<'a>(&'a self, backend: &'a str, request_id: &'a str) -> Option<Rewriting<'a>> {
         let rules = &self.route.rules;
         if !rules.rewrites_answers() {
             return None;
@@ -88,7 +89,7 @@ impl Order {
             ClientHost::Kept(host) => Some(host.as_bytes()),
         };
         let source = &self.source[..usize::from(self.source_len)];
-        let client = Variables { source, host, secure: self.naming.secure };
+        let client = Variables { source, host, secure: self.naming.secure, request_id };
         Some(Rewriting { rules, client, sent_host, backend })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
+use super::cause::Cause;
 use super::exchange::{Attempt, Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
@@ -18,11 +19,31 @@ use crate::stats::events::Kind;
 /// The status in the log for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
 
+impl Exchange {
+    /// An attempt has failed.
+    pub(super) fn note_failed(&mut self, backend: usize, cause: Cause) {
+        self.cause = cause;
+        if let Some(record) = &mut self.record {
+            record.failed(backend, cause);
+        }
+    }
+
+    /// The client is gone; if it has all of its answer, it was not too early.
+    pub(super) fn note_left(&mut self) {
+        let is_served =
+            matches!(self.phase, Phase::Flushing(_) | Phase::Lingering { .. } | Phase::Tunnel { .. });
+        if !is_served || self.has_pending() {
+            self.cause = Cause::ClientLeft;
+        }
+    }
+}
+
 impl<N: Network> Worker<N> {
     /// The attempt came to nothing: asks again, or tells the client.
     pub(super) fn fail(&mut self, key: ClientKey, failure: Failure, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let phase = std::mem::replace(&mut exchange.phase, Phase::Picking);
+        let cause = Cause::of(&failure);
         let (attempt, head_begun, name) = match phase {
             Phase::Connecting(attempt) => (attempt, false, "connecting"),
             Phase::Asking { attempt, head } => (attempt, !head.is_empty(), "asking"),
@@ -30,6 +51,7 @@ impl<N: Network> Worker<N> {
                 // The head is out: all that is left is to let the client see the cut.
                 exchange.phase = Phase::Flushing(Fate::Abort);
                 exchange.deadline_ms = None;
+                exchange.cause = cause;
                 let window = self.upstreams.remove(attempt.upstream).map(|upstream| upstream.window);
                 if let Some(order) = &exchange.order {
                     order.note_failure(&attempt, "relaying", window, &failure, now);
@@ -50,6 +72,7 @@ impl<N: Network> Worker<N> {
             }
         };
         exchange.status = failure.status();
+        exchange.note_failed(attempt.backend, cause);
         let upstream = self.upstreams.remove(attempt.upstream);
         if let Some(order) = &exchange.order {
             let window = upstream.as_ref().map(|upstream| upstream.window);
@@ -72,6 +95,7 @@ impl<N: Network> Worker<N> {
     /// The client is gone for good, as its own socket tells.
     pub(super) fn client_left(&mut self, key: ClientKey) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
+        exchange.note_left();
         let phase = std::mem::replace(&mut exchange.phase, Phase::Flushing(Fate::Close));
         exchange.pending.clear();
         exchange.pending_from = 0;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Now;
+use super::cause::Cause;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Exchange, Phase};
 use super::failure::Failure;
@@ -16,7 +17,7 @@ use super::worker::{READ_MAX, Worker};
 use crate::http::Version;
 use crate::http::body::{BodyDecoder, BodyLength, Style};
 use crate::http::chunked::{self, CHUNK_END, LAST_CHUNK};
-use crate::http::forward::{self, Answering};
+use crate::http::forward::{self, Answering, Own};
 use crate::http::response::{self, BadResponse, KeepAlive, Parsed, SWITCHING_PROTOCOLS};
 use crate::http::trailers;
 
@@ -59,6 +60,9 @@ impl<N: Network> Worker<N> {
         if let Some(us) = exchange.times.first_byte(now) {
             counters.first_byte(us);
         }
+        if let Some(record) = &mut exchange.record {
+            record.moved(0, n as u64);
+        }
         self.scratch[..begun].copy_from_slice(head);
         let asked = self.take_head(key, begun + n, now)?;
         if asked.is_none() && more {
@@ -81,13 +85,18 @@ impl<N: Network> Worker<N> {
         let mut text = self.take_buffer();
         let Some(exchange) = self.exchanges.get_mut(key) else { return Ok(Some(Asked::Wait)) };
         let may_keep_alive = exchange.may_keep_alive();
-        let Exchange { phase, order: Some(order), client, .. } = exchange else {
+        let Exchange { phase, order: Some(order), client, record, times, .. } = exchange else {
             return Ok(Some(Asked::Wait));
         };
         let Phase::Asking { attempt, head } = phase else { return Ok(Some(Asked::Wait)) };
 
         let longest = order.route.settings.max_response_header;
         let authority = self.shared.endpoints[order.route.endpoints[attempt.backend]].authority();
+        if let Some(record) = record {
+            // Not always the last that was asked: an answer may have been kept back.
+            record.hears(attempt.backend);
+        }
+        let id = record.as_ref().map_or("", |record| record.id());
         let mut from = 0;
         let (length, found) = loop {
             let mut room = response::storage();
@@ -118,8 +127,9 @@ impl<N: Network> Worker<N> {
                     }
                     // A 100 answers an expectation that was ours to answer.
                     if response.status != 100 && client.version == Version::Http11 {
-                        let rewriting = order.rewriting(authority);
-                        forward::interim_head(&mut text, &response, false, rewriting.as_ref());
+                        let rewriting = order.rewriting(authority, id);
+                        let own = Own::default();
+                        forward::interim_head(&mut text, &response, false, rewriting.as_ref(), own);
                     }
                 }
                 Parsed::Complete { response, length } if response.status == SWITCHING_PROTOCOLS => {
@@ -128,8 +138,10 @@ impl<N: Network> Worker<N> {
                     if !(whole && asked.is_some_and(|upgrade| response.switches_to(&upgrade.protocol))) {
                         return Err(BadResponse::Unasked101.into());
                     }
-                    let rewriting = order.rewriting(authority);
-                    forward::interim_head(&mut text, &response, true, rewriting.as_ref());
+                    let rewriting = order.rewriting(authority, id);
+                    let own =
+                        self.records.fields_for(record.as_deref(), &self.shared, response.status, times, now);
+                    forward::interim_head(&mut text, &response, true, rewriting.as_ref(), own);
                     break (from + length, Found::Switch);
                 }
                 Parsed::Complete { response, .. } if order.declines(response.status, attempt, now) => {
@@ -141,13 +153,16 @@ impl<N: Network> Worker<N> {
                     let by_close = matches!(response.body, BodyLength::UntilClose | BodyLength::Chunked);
                     let delimited = !(by_close && client.version == Version::Http10);
                     let keep_alive = may_keep_alive && delimited;
+                    let own =
+                        self.records.fields_for(record.as_deref(), &self.shared, response.status, times, now);
                     let says = Answering {
                         version: client.version,
                         keep_alive,
                         date: self.date.text(),
                         trailers: order.takes_trailers && response.body == BodyLength::Chunked,
+                        own,
                     };
-                    let rewriting = order.rewriting(authority);
+                    let rewriting = order.rewriting(authority, id);
                     forward::response_head(&mut text, &response, &says, rewriting.as_ref());
                     let answer = Answer {
                         status: response.status,
@@ -204,6 +219,7 @@ impl<N: Network> Worker<N> {
         let reusable = answer.backend_keeps && !relayed.surplus && route.settings.keep_alive;
         let fate = answer.fate;
         exchange.status = answer.status;
+        exchange.cause = Cause::Ok;
         let (backend, trial) = (attempt.backend, attempt.trial);
         let mut more = false;
         if let Some(upstream) = self.upstreams.get_mut(attempt.upstream) {
@@ -261,6 +277,7 @@ impl<N: Network> Worker<N> {
         let (backend, trial) = (attempt.backend, attempt.trial);
         *phase = Phase::Tunnel { attempt, ends: Ends::default() };
         exchange.status = SWITCHING_PROTOCOLS;
+        exchange.cause = Cause::Ok;
         exchange.head_bytes += text.len();
         let route = Arc::clone(&order.route);
         self.tally.backend(route.row(backend)).response(SWITCHING_PROTOCOLS);
@@ -308,6 +325,7 @@ impl<N: Network> Worker<N> {
             client,
             pending,
             room,
+            record,
             ..
         } = exchange
         else {
@@ -348,6 +366,9 @@ impl<N: Network> Worker<N> {
         *reusable &= !relayed.surplus;
         let tail = trailers::without(&relayed.tail, |name| order.route.rules.response.names(name));
         self.tally.backend(order.route.row(attempt.backend)).bytes(0, n as u64);
+        if let Some(record) = record {
+            record.moved(0, n as u64);
+        }
         if relayed.done {
             self.finish_upstream(key, now);
         } else {

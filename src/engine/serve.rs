@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::Now;
+use super::cause::Cause;
 use super::choice::Choice;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Attempt, Phase};
@@ -84,6 +85,9 @@ impl<N: Network> Worker<N> {
             let Some(exchange) = self.exchanges.get_mut(key) else { return Asked::Wait };
             let Some(order) = exchange.order.as_mut() else { return Asked::Wait };
             let suspect = order.attempts.is_suspect();
+            if let Some(record) = exchange.record.as_mut().filter(|record| record.wants_outlooks()) {
+                record.note_outlooks(order.foresee(now).outlooks);
+            }
             let (place, trial) = match order.choose(now) {
                 Choice::Place { place, trial } => (place, trial),
                 Choice::Wait => return Asked::Wait,
@@ -91,8 +95,11 @@ impl<N: Network> Worker<N> {
                     self.join_queue(key, now);
                     continue;
                 }
-                Choice::Nobody { why, retry_after } => {
+                Choice::Nobody { why, cause, retry_after } => {
                     order.queueing = Queueing::No;
+                    if exchange.status == 0 {
+                        exchange.cause = cause;
+                    }
                     // The last failure says more than "nobody is left".
                     let (status, why, retry_after) = match exchange.status {
                         0 => (503, why, Some(retry_after)),
@@ -127,6 +134,9 @@ impl<N: Network> Worker<N> {
         let Some(order) = exchange.order.as_mut() else { return true };
         exchange.times.attempt(now);
         let backend = in_flight.index();
+        if let Some(record) = &mut exchange.record {
+            record.attempt(backend);
+        }
         let route = Arc::clone(&order.route);
         let idempotent = order.idempotent;
         let endpoint = route.endpoints[backend];
@@ -178,6 +188,7 @@ impl<N: Network> Worker<N> {
                 self.judge(&route, backend, trial, false, &failure, now);
                 let Some(exchange) = self.exchanges.get_mut(key) else { return true };
                 exchange.status = failure.status();
+                exchange.note_failed(backend, Cause::of(&failure));
                 let goes_on = exchange.order.as_mut().is_some_and(|order| order.goes_on_unconnected(now));
                 if !goes_on {
                     self.give_up(key, &failure, now);
@@ -260,6 +271,9 @@ impl<N: Network> Worker<N> {
             let timeout = order.asking_timeout(attempt.written);
             let counters = self.tally.backend(order.route.row(attempt.backend));
             counters.bytes((attempt.written - before) as u64, 0);
+            if let Some(record) = &mut exchange.record {
+                record.moved((attempt.written - before) as u64, 0);
+            }
             self.set_deadline(key, timeout, now);
         }
         Ok(())

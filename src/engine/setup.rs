@@ -12,11 +12,12 @@ use super::ending::Ending;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
+use super::record::{EXPLAIN, IdSource, Logs};
 use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::{Algorithm, Backoff, Cluster, ConnectionNumbers, HealthPolicy, LastResort, Plan, draw};
 use crate::config::{
-    self, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer, ProxyEntry,
-    Server, Settings, Via, WhenAllOffline,
+    self, Audience, Config, ConfigErrors, ForwardedHeaders, Header, Heads, HostHeader, LoadBalancer,
+    ProxyEntry, Server, Settings, Tracing, Via, WhenAllOffline,
 };
 use crate::http::claims::Viewers;
 use crate::http::cookie::CookieRules;
@@ -67,9 +68,12 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
     let seed = RandomState::new().hash_one(pseudonym);
     let mut routes: Vec<Arc<Route>> = Vec::new();
     let mut backends = 0;
+    let mut logs = Logs::default();
     for (entry, nth) in config.entries.iter().zip(0..) {
         let rows = (routes.len(), backends);
-        let route = route((config, entry), pseudonym, draw(seed, nth), rows, &mut endpoints);
+        let mut route = route((config, entry), pseudonym, draw(seed, nth), rows, &mut endpoints);
+        let tracing = &entry.settings.tracing;
+        route.log = tracing.log.as_ref().map(|path| logs.file(path, tracing.log_format));
         backends += route.endpoints.len();
         routes.push(Arc::new(route));
     }
@@ -90,6 +94,8 @@ pub fn build(config: &Config, pseudonym: &str) -> Result<Shared, BadPatterns> {
         numbers: ConnectionNumbers::new(),
         bell: Bell::default(),
         ending: Ending::default(),
+        logs,
+        ids: IdSource::new([0, 1].map(|nth| RandomState::new().hash_one(nth))),
         seed,
     })
 }
@@ -160,9 +166,19 @@ fn route(
         labels,
         totals: RouteCounters::default(),
         budget: Budget::new(entry.settings.retries.budget_percent, entry.settings.retries.budget_min),
+        is_traced: !entry.settings.tracing.is_off(),
+        log: None,
+        replaced: replaced(&entry.settings.tracing),
         rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
     }
+}
+
+/// Fields of answers that are ours alone to say.
+fn replaced(tracing: &Tracing) -> Vec<Box<str>> {
+    let id = tracing.request_id.as_deref().map(Box::from);
+    let explain = (tracing.explain != Audience::Off).then(|| EXPLAIN.into());
+    id.into_iter().chain(explain).collect()
 }
 
 /// What messages call a server.
@@ -241,6 +257,7 @@ fn field_rules(removed: &[String], set: &[Header]) -> FieldRules {
         config::Piece::ClientIp => Piece::ClientIp,
         config::Piece::Host => Piece::Host,
         config::Piece::Scheme => Piece::Scheme,
+        config::Piece::RequestId => Piece::RequestId,
     };
     let field = |header: &Header| SetField {
         name: header.name.as_str().into(),

@@ -8,6 +8,7 @@ use super::ending::Ending;
 use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
+use super::record::{IdSource, LogFile, Logs};
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
 use crate::config::{Settings, WhenAllOffline};
 use crate::http::claims::Viewers;
@@ -33,6 +34,10 @@ pub struct Shared {
     pub(super) bell: Bell,
     /// Whether the server is going to end.
     pub ending: Ending,
+    /// The files that get lines about requests.
+    pub logs: Logs,
+    /// Where the names of requests come from.
+    pub(super) ids: IdSource,
     /// Where the randomness of this process comes from.
     pub(super) seed: u64,
 }
@@ -70,6 +75,12 @@ pub struct Route {
     pub recorders: Vec<Recorder>,
     /// How many of its requests may be sent again.
     pub budget: Budget,
+    /// Whether anything is told of single requests.
+    pub is_traced: bool,
+    /// The file that gets a line for each request.
+    pub log: Option<Arc<LogFile>>,
+    /// Fields of backends that make room for our own.
+    pub replaced: Vec<Box<str>>,
     /// What it changes in heads.
     pub rules: Rules,
     /// Its settings.

@@ -33,7 +33,12 @@ impl<N: Network> Worker<N> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return Spliced::No };
         let timeout = exchange.read_timeout();
         let Exchange {
-            phase: Phase::Relaying { attempt, body, .. }, order: Some(order), client, room, ..
+            phase: Phase::Relaying { attempt, body, .. },
+            order: Some(order),
+            client,
+            room,
+            record,
+            ..
         } = exchange
         else {
             return Spliced::No;
@@ -62,6 +67,9 @@ impl<N: Network> Worker<N> {
             Err(_) => return Spliced::No,
         };
         self.tally.backend(order.route.row(attempt.backend)).bytes(0, bytes as u64);
+        if let Some(record) = record {
+            record.moved(0, bytes as u64);
+        }
         if body.pass(bytes as u64) {
             // Whatever stands behind that is seen by who takes the connection out of the pool.
             upstream.readable = false;

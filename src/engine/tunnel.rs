@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::Now;
+use super::cause::Cause;
 use super::drive::{Action, Outgoing};
 use super::exchange::{Exchange, Phase};
 use super::host::{ClientKey, Fate};
@@ -34,7 +35,8 @@ impl<N: Network> Worker<N> {
         let exchange = self.exchanges.get_mut(key)?;
         let caught_up = !exchange.has_pending();
         let timeout = exchange.tunnel_timeout();
-        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), client, .. } = exchange
+        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), client, record, .. } =
+            exchange
         else {
             return None;
         };
@@ -58,6 +60,9 @@ impl<N: Network> Worker<N> {
                 }
                 Ok(Some(n)) => {
                     self.tally.backend(order.route.row(attempt.backend)).bytes(0, n as u64);
+                    if let Some(record) = record {
+                        record.moved(0, n as u64);
+                    }
                     self.set_deadline(key, timeout, now);
                     let buffer = std::mem::take(&mut self.scratch);
                     let bytes = Outgoing { first: Vec::new(), from: 0, buffer, body: n, more: false };
@@ -65,6 +70,7 @@ impl<N: Network> Worker<N> {
                 }
                 Ok(None) => {}
                 Err(_) => {
+                    exchange.cause = Cause::Cut;
                     self.cut(key, Fate::Abort);
                     return None;
                 }
@@ -79,7 +85,8 @@ impl<N: Network> Worker<N> {
     fn send_to_backend(&mut self, key: ClientKey, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let timeout = exchange.tunnel_timeout();
-        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), client, .. } = exchange
+        let Exchange { phase: Phase::Tunnel { attempt, ends }, order: Some(order), client, record, .. } =
+            exchange
         else {
             return;
         };
@@ -100,6 +107,9 @@ impl<N: Network> Worker<N> {
         }
         let progress = attempt.written - before;
         self.tally.backend(order.route.row(attempt.backend)).bytes(progress as u64, 0);
+        if let Some(record) = record {
+            record.moved(progress as u64, 0);
+        }
         let told = ends.client && !ends.client_told && attempt.written == order.request.len();
         if told {
             ends.client_told = true;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Now;
+use super::cause::Cause;
 use super::drive::Action;
 use super::exchange::{Client, Exchange, Order, Phase};
 use super::host::{ClientKey, Fate, Received};
@@ -192,6 +193,7 @@ impl<N: Network> Worker<N> {
             phase: Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. },
             order: Some(order),
             client,
+            record,
             ..
         } = exchange
         else {
@@ -219,6 +221,9 @@ impl<N: Network> Worker<N> {
         let limit = order.upload.wants(order.route.settings.buffer_size);
         if progress > 0 {
             self.tally.backend(order.route.row(attempt.backend)).bytes(progress as u64, 0);
+            if let Some(record) = record {
+                record.moved(progress as u64, 0);
+            }
             let relaying = matches!(exchange.phase, Phase::Relaying { .. });
             if relaying && !exchange.has_pending() {
                 let timeout = exchange.read_timeout();
@@ -338,6 +343,7 @@ impl<N: Network> Worker<N> {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.client.keep_alive = false;
         exchange.client.unread = true;
+        exchange.cause = Cause::BadRequest;
         // Behind a part of something else an answer of our own would be none.
         if matches!(exchange.phase, Phase::Relaying { .. }) || exchange.has_pending() {
             self.cut(key, Fate::Abort);
@@ -351,6 +357,7 @@ impl<N: Network> Worker<N> {
     pub(super) fn body_timed_out(&mut self, key: ClientKey, now: Now) {
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         exchange.client.keep_alive = false;
+        exchange.cause = Cause::BodyTimeOut;
         self.let_go(key);
         self.reply_error(key, 408, "the request's body did not come within ClientTimeOut", None, now);
     }

@@ -18,6 +18,7 @@ use super::network::{Event, Network, Wake};
 use super::pipe::Pipe;
 use super::pool::Pool;
 use super::queue::Mailbox;
+use super::record::{self, Records};
 use super::shared::{MatchScratch, Shared, Verdict};
 use super::slots::{Key, Slots};
 use super::sockets::Sockets;
@@ -48,6 +49,8 @@ pub struct Worker<N: Network = Sockets> {
     pub(super) shared: Arc<Shared>,
     /// What this worker counts.
     pub(super) tally: Tally,
+    /// What it tells of single requests.
+    pub(super) records: Records,
     pub(super) network: N,
     waker: Arc<dyn Wake>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -85,6 +88,7 @@ impl Worker<Sockets> {
     pub fn start_helpers(shared: &Arc<Shared>, clock: fn() -> Now) {
         resolver::start(shared);
         probing::start(shared, clock);
+        record::start(shared, clock);
     }
 
     /// The descriptor that the host watches for reading.
@@ -122,6 +126,7 @@ impl<N: Network> Worker<N> {
             spare: Spare::default(),
             matching: shared.match_scratch(),
             tally: shared.tallies.join(),
+            records: Records::new(shared.ids.join()),
             date: Date::default(),
             driving: false,
             steps: 0,
@@ -142,9 +147,11 @@ impl<N: Network> Worker<N> {
     }
 
     /// The host lost this client: everything of it is gone when this returns.
-    pub fn client_gone(&mut self, client: ClientKey) {
-        if let Some(exchange) = self.exchanges.remove(client) {
+    pub fn client_gone(&mut self, client: ClientKey, now: Now) {
+        if let Some(mut exchange) = self.exchanges.remove(client) {
             self.unwatch_client(&exchange);
+            exchange.note_left();
+            self.close_record(&mut exchange, now);
             self.discard(exchange);
             self.tell_what_is_left();
         }
@@ -295,7 +302,8 @@ impl<N: Network> Worker<N> {
         self.date.refresh(now);
         let Some(exchange) = self.exchanges.get_mut(key) else { return };
         let version = exchange.client.version;
-        let says = Answering { version, keep_alive, date: self.date.text(), trailers: false };
+        let own = self.records.fields_of_own(exchange, &self.shared, now);
+        let says = Answering { version, keep_alive, date: self.date.text(), trailers: false, own };
         reply::write(&mut text, reply, &says, exchange.client.to_head);
         exchange.head_bytes = text.len() - if exchange.client.to_head { 0 } else { reply.body.len() };
         self.finish_with(key, reply.status, text, keep_alive);
@@ -359,8 +367,9 @@ impl<N: Network> Worker<N> {
 
     /// Lets the host end the exchange.
     pub(super) fn end(&mut self, key: ClientKey, fate: Fate, now: Now) -> Option<Action> {
-        let exchange = self.exchanges.remove(key)?;
+        let mut exchange = self.exchanges.remove(key)?;
         self.unwatch_client(&exchange);
+        self.close_record(&mut exchange, now);
         let end = End { status: exchange.status, body_bytes: exchange.body_bytes, fate };
         self.recycle(exchange.pending);
         if let Some(mut order) = exchange.order {

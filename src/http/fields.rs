@@ -22,7 +22,8 @@ pub enum Known {
     /// `X-Forwarded-*`, `Forwarded` and `X-Real-IP`: what backends believe a
     /// gateway to say.
     Forwarding,
-    /// `Proxy`: never a request field, but CGI programs read it as `HTTP_PROXY`.
+    /// `Proxy`: never a request field, but CGI programs read it as `HTTP_PROXY`. And
+    /// `X-Proxy-Explain`, which asks us and nobody behind us.
     Proxy,
     /// `Date` (RFC 9110 6.6.1).
     Date,
@@ -43,6 +44,7 @@ pub fn known(name: &[u8]) -> Known {
         9 if is(name, b"forwarded") || is(name, b"x-real-ip") => Known::Forwarding,
         10 if is(name, b"connection") => Known::Connection,
         10 if is(name, b"keep-alive") => Known::HopByHop,
+        15 if is(name, b"x-proxy-explain") => Known::Proxy,
         14 if is(name, b"content-length") => Known::ContentLength,
         16 if is(name, b"proxy-connection") => Known::HopByHop,
         17 if is(name, b"transfer-encoding") => Known::TransferEncoding,

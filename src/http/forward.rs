@@ -26,6 +26,8 @@ pub struct Forwarding<'a> {
     pub authority: &'a str,
     /// What the route asks for.
     pub rules: &'a Rules,
+    /// The header that names requests, and the name of this one.
+    pub request_id: Option<(&'a str, &'a str)>,
 }
 
 /// How a request head ends: what concerns this hop alone.
@@ -113,6 +115,11 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
         if !is_free && rules.request.names(name) {
             continue;
         }
+        if let Some((own, _)) = says.request_id
+            && is_same_to_programs(own.as_bytes(), name)
+        {
+            continue;
+        }
         match known(name) {
             // Ours to say, or for this hop alone.
             Known::Host
@@ -152,9 +159,16 @@ pub fn request_head(out: &mut Vec<u8>, request: &Request<'_, '_>, says: &Forward
         push(out, &[b"Via: ", via_version(request.version), pseudonym.as_bytes(), b"\r\n"]);
     }
     forwarded::write(out, request, says, trusted);
+    if let Some((name, id)) = says.request_id
+        && (is_free || !rules.request.names(name.as_bytes()))
+    {
+        push(out, &[name.as_bytes(), b": ", id.as_bytes(), b"\r\n"]);
+    }
     if !rules.request.set.is_empty() {
         let Seen { host, secure } = Seen::new(request, says.secure, trusted);
-        rules.request.write(out, &Variables { source: says.source, host: host.map(str::as_bytes), secure });
+        let request_id = says.request_id.map_or("", |(_, id)| id);
+        let host = host.map(str::as_bytes);
+        rules.request.write(out, &Variables { source: says.source, host, secure, request_id });
     }
     host_at
 }
@@ -170,6 +184,23 @@ pub struct Answering<'a> {
     pub date: &'a str,
     /// Trailer fields are passed on, and so is their announcement.
     pub trailers: bool,
+    /// What we add ourselves.
+    pub own: Own<'a>,
+}
+
+/// Fields that we add to an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own<'a> {
+    /// Names of fields that are not passed on, since we have something to say there.
+    pub replaced: &'a [Box<str>],
+    /// Whole lines, each with its end.
+    pub lines: &'a [u8],
+}
+
+impl Own<'_> {
+    fn replaces(&self, name: &[u8]) -> bool {
+        self.replaced.iter().any(|own| own.as_bytes().eq_ignore_ascii_case(name))
+    }
 }
 
 /// Appends the head of an interim response, or of one that switches protocols
@@ -180,11 +211,12 @@ pub fn interim_head(
     response: &Response<'_, '_>,
     switches: bool,
     rewriting: Option<&Rewriting<'_>>,
+    own: Own<'_>,
 ) {
     status_line(out, response);
     for field in response.fields {
         let name = field.name.as_bytes();
-        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) {
+        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) || own.replaces(name) {
             continue;
         }
         let wanted = match known(name) {
@@ -200,7 +232,7 @@ pub fn interim_head(
         if let Some(rewriting) = rewriting {
             rewriting.rules.response.write(out, &rewriting.client);
         }
-        push(out, &[b"Connection: Upgrade\r\n"]);
+        push(out, &[own.lines, b"Connection: Upgrade\r\n"]);
     }
     push(out, &[b"\r\n"]);
 }
@@ -231,7 +263,8 @@ pub fn response_head(
     let mut dated = false;
     for field in response.fields {
         let name = field.name.as_bytes();
-        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) {
+        if rewriting.is_some_and(|rewriting| rewriting.rules.response.names(name)) || says.own.replaces(name)
+        {
             continue;
         }
         match known(name) {
@@ -255,6 +288,7 @@ pub fn response_head(
     if let Some(rewriting) = rewriting {
         rewriting.rules.response.write(out, &rewriting.client);
     }
+    push(out, &[says.own.lines]);
     match (response.body, response.content_length) {
         // What ends with the backend's connection need not end with the client's.
         (BodyLength::Chunked | BodyLength::UntilClose, _) if says.version == Version::Http11 => {
@@ -284,6 +318,12 @@ pub fn connection(out: &mut Vec<u8>, says: &Answering<'_>) {
 pub fn number(out: &mut Vec<u8>, name: &[u8], value: u64) {
     let mut digits = itoa::Buffer::new();
     push(out, &[name, digits.format(value).as_bytes(), b"\r\n"]);
+}
+
+/// Whether programs behind CGI take two names for one: case, `-` and `_` make no difference there.
+fn is_same_to_programs(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 fn nominated(any: bool, fields: &[Header<'_>], name: &[u8]) -> bool {
@@ -328,6 +368,7 @@ mod tests {
             secure: false,
             authority: "backend:8080",
             rules,
+            request_id: None,
         };
         let framing = body.map_or(Framing::None, Framing::Length);
         let mut out = Vec::new();
@@ -362,7 +403,7 @@ mod tests {
         response_head(
             &mut out,
             &response,
-            &Answering { version, keep_alive, date: "D", trailers: false },
+            &Answering { version, keep_alive, date: "D", trailers: false, own: Own::default() },
             rewriting,
         );
         String::from_utf8(out).unwrap()
@@ -428,7 +469,7 @@ mod tests {
         let parsed = response::parse(head.as_bytes(), &mut room, false).unwrap();
         let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
         let mut out = Vec::new();
-        interim_head(&mut out, &response, false, None);
+        interim_head(&mut out, &response, false, None, Own::default());
         assert_eq!(String::from_utf8(out).unwrap(), "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
 
         let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\n\r\n";
@@ -437,7 +478,7 @@ mod tests {
         let response::Parsed::Complete { response, .. } = parsed else { panic!("partial") };
         assert!(response.switches_to("WebSocket") && !response.switches_to("h2c") && !response.is_interim());
         let mut out = Vec::new();
-        interim_head(&mut out, &response, true, None);
+        interim_head(&mut out, &response, true, None, Own::default());
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: k\r\nConnection: Upgrade\r\n\r\n"
@@ -525,7 +566,7 @@ mod tests {
             },
             ..Rules::default()
         };
-        let client = Variables { source: &[], host: Some(b"pub"), secure: true };
+        let client = Variables { source: &[], host: Some(b"pub"), secure: true, request_id: "" };
         let rewriting = Rewriting { rules: &rules, client, sent_host: b"pub", backend: "b:1" };
         let head = "HTTP/1.1 302 F\r\nServer: x\r\nLocation: http://b:1/y\r\nx-frame: ANY\r\nDate: X\r\n\
                     Set-Cookie: a=1; Path=/v2\r\nContent-Length: 0\r\n\r\n";

@@ -149,7 +149,8 @@ mod tests {
         let head = format!("GET / HTTP/1.1\r\nHost: h:81\r\n{fields}\r\n");
         let mut room = request::storage();
         let request = request::parse(head.as_bytes(), &mut room).unwrap();
-        let says = Forwarding { client, source: &PEER, secure: false, authority: "b:80", rules };
+        let says =
+            Forwarding { client, source: &PEER, secure: false, authority: "b:80", rules, request_id: None };
         let mut out = Vec::new();
         crate::http::forward::request_head(&mut out, &request, &says);
         out.extend_from_slice(b"\r\n");

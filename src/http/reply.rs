@@ -1,7 +1,7 @@
 //! Answers that the gateway gives itself.
 
 use super::Version;
-use super::forward::{Answering, connection, number};
+use super::forward::{Answering, Own, connection, number};
 
 /// An answer of our own.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,7 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>, says: &Answering<'_>, to_head
         number(out, b"Retry-After: ", seconds);
     }
     out.extend_from_slice(reply.fields.as_bytes());
+    out.extend_from_slice(says.own.lines);
     number(out, b"Content-Length: ", reply.body.len() as u64);
     connection(out, says);
     out.extend_from_slice(b"\r\n");
@@ -64,7 +65,13 @@ pub fn last_resort(date: &str) -> Vec<u8> {
     write(
         &mut out,
         &reply,
-        &Answering { version: Version::Http11, keep_alive: false, date, trailers: false },
+        &Answering {
+            version: Version::Http11,
+            keep_alive: false,
+            date,
+            trailers: false,
+            own: Own::default(),
+        },
         false,
     );
     out
@@ -108,7 +115,7 @@ mod tests {
         write(
             &mut out,
             &reply,
-            &Answering { version, keep_alive: true, date: "D", trailers: false },
+            &Answering { version, keep_alive: true, date: "D", trailers: false, own: Own::default() },
             to_head,
         );
         String::from_utf8(out).unwrap()

@@ -151,7 +151,7 @@ mod tests {
     fn rewriting<'a>(rules: &'a Rules, host: Option<&'a str>, secure: bool, sent: &'a str) -> Rewriting<'a> {
         Rewriting {
             rules,
-            client: Variables { source: &[], host: host.map(str::as_bytes), secure },
+            client: Variables { source: &[], host: host.map(str::as_bytes), secure, request_id: "" },
             sent_host: sent.as_bytes(),
             backend: "back:8081",
         }

@@ -98,6 +98,8 @@ pub enum Piece {
     Host,
     /// `http` or `https`, as the client used it.
     Scheme,
+    /// What the request is called.
+    RequestId,
 }
 
 /// What the pieces of a value stand for in one request.
@@ -109,6 +111,8 @@ pub struct Variables<'a> {
     pub host: Option<&'a [u8]>,
     /// The client used https.
     pub secure: bool,
+    /// What the request is called; empty if it has no name.
+    pub request_id: &'a str,
 }
 
 impl Rules {
@@ -178,6 +182,7 @@ impl Piece {
             },
             Piece::Host => out.extend_from_slice(variables.host.unwrap_or_default()),
             Piece::Scheme => out.extend_from_slice(scheme(variables.secure).as_bytes()),
+            Piece::RequestId => out.extend_from_slice(variables.request_id.as_bytes()),
         }
     }
 }
@@ -239,9 +244,9 @@ mod tests {
             rules.write(&mut out, variables);
             String::from_utf8(out).unwrap()
         };
-        let known = Variables { source: &[192, 0, 2, 1], host: Some(b"h:81"), secure: true };
+        let known = Variables { source: &[192, 0, 2, 1], host: Some(b"h:81"), secure: true, request_id: "" };
         assert_eq!(written(&known), "X-A: https://h:81\r\nX-B: 192.0.2.1\r\n");
-        let unknown = Variables { source: &[], host: None, secure: false };
+        let unknown = Variables { source: &[], host: None, secure: false, request_id: "" };
         assert_eq!(written(&unknown), "X-A: http://\r\nX-B: unknown\r\n");
     }
 }

@@ -112,7 +112,7 @@ fn is_told_to_clients(response: &Response<'_, '_>, sent: &Head<'_>, to_head: boo
     ] {
         // As the engine does: HTTP/1.0 knows no other end of what has no length.
         let keep_alive = wants && !(by_close && version == Version::Http10);
-        let says = Answering { version, keep_alive, date: DATE, trailers };
+        let says = Answering { version, keep_alive, date: DATE, trailers, own: forward::Own::default() };
         let mut out = Vec::new();
         forward::response_head(&mut out, response, &says, None);
         let told = Head::read(&out);
@@ -134,7 +134,7 @@ fn is_told_at_once(response: &Response<'_, '_>, sent: &Head<'_>) {
     }
     let switches = response.status == 101;
     let mut out = Vec::new();
-    forward::interim_head(&mut out, response, switches, None);
+    forward::interim_head(&mut out, response, switches, None, forward::Own::default());
     let told = Head::read(&out);
     let mut room = response::storage();
     match response::parse(&out, &mut room, false) {

@@ -20,7 +20,14 @@ use super::naive::{Head, elements, is, is_one_of, shown, takes_away, trim};
 /// What goes out along routes that rewrite.
 pub fn check_request(head: &[u8], request: &Request<'_, '_>, sent: &Head<'_>) {
     for rules in ROUTES.iter() {
-        let says = Forwarding { client: CLIENT, source: &SOURCE, secure: false, authority: AUTHORITY, rules };
+        let says = Forwarding {
+            client: CLIENT,
+            source: &SOURCE,
+            secure: false,
+            authority: AUTHORITY,
+            rules,
+            request_id: None,
+        };
         let mut out = Vec::new();
         let host_at = forward::request_head(&mut out, request, &says);
         let host = out.get(host_at).map(shown);
@@ -145,7 +152,7 @@ fn path_is_below_the_prefix(head: &[u8], out: &[u8], rules: &Rules) {
 
 /// What is told along a route that rewrites.
 pub fn check_response(response: &Response<'_, '_>, sent: &Head<'_>, says: &Answering<'_>) -> Vec<u8> {
-    let client = Variables { source: &SOURCE, host: Some(GATE.as_bytes()), secure: true };
+    let client = Variables { source: &SOURCE, host: Some(GATE.as_bytes()), secure: true, request_id: "" };
     let rewriting = Rewriting { rules: &ROUTES[0], client, sent_host: b"sent.example", backend: AUTHORITY };
     let mut out = Vec::new();
     forward::response_head(&mut out, response, says, Some(&rewriting));

@@ -96,7 +96,8 @@ impl Owner {
             world.over(id);
             self.close(world, client);
         }
-        self.worker.borrow_mut().client_gone(key);
+        let now = self.world.borrow().now();
+        self.worker.borrow_mut().client_gone(key, now);
         let world = &mut *self.world.borrow_mut();
         if world.is_watched(client) {
             world.fail(format!("client {client} is watched behind its end"));

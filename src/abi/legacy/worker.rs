@@ -175,7 +175,7 @@ pub fn client_gone(fd: c_int) -> bool {
                 drop(clients);
                 if !POISONED.get() {
                     // Inside of a drive that is under way the worker is not borrowed either.
-                    thread.worker.borrow_mut().client_gone(serving.key);
+                    thread.worker.borrow_mut().client_gone(serving.key, clock::now());
                 }
             }
             Seat::Closing => {

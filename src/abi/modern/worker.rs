@@ -152,7 +152,7 @@ pub unsafe fn hung_up(request: *mut MkHttpRequest) {
     let Some(key) = key_of(mark) else { return };
     with_thread(|thread| {
         thread.host.drop_client(key);
-        thread.worker.borrow_mut().client_gone(key);
+        thread.worker.borrow_mut().client_gone(key, clock::now());
     });
 }
 
@@ -354,7 +354,7 @@ unsafe fn early(conn: NonNull<MkSchedConn>) -> Early {
             Err(_) => {
                 // SAFETY: the connection is open still.
                 unsafe { thread.host.forget(conn) };
-                thread.worker.borrow_mut().client_gone(serving.key);
+                thread.worker.borrow_mut().client_gone(serving.key, clock::now());
                 return Some(Early::Gone);
             }
         }
@@ -378,7 +378,7 @@ unsafe extern "C" fn cb_close(
             if let Some(key) = unsafe { thread.host.forget(connection) }
                 && !POISONED.get()
             {
-                thread.worker.borrow_mut().client_gone(key);
+                thread.worker.borrow_mut().client_gone(key, clock::now());
             }
         });
     });

@@ -193,6 +193,13 @@ pub fn code(outlook: Outlook, is_resolved: bool) -> &'static str {
     }
 }
 
+/// The first pattern of a route that takes the request with this head.
+pub(super) fn first_pattern(shared: &Shared, route: usize, head: &[u8]) -> Option<usize> {
+    let path = path::decoded_path(head);
+    let matching = shared.matching(&path::normalised(&path), &mut shared.match_scratch());
+    matching.into_iter().find(|&(index, _)| index == route).map(|(_, pattern)| pattern)
+}
+
 /// A question, and who is asked.
 struct Asked<'a> {
     shared: &'a Shared,
