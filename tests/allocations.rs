@@ -145,6 +145,16 @@ fn three_routes_and_three_servers_take_no_memory() {
     }
 }
 
+#[test]
+fn what_is_told_of_each_request_takes_no_memory() {
+    let server = server(answer(3));
+    let conf = format!(
+        "[PROXY_ENTRY]\nMatch ^/\nServer {server} name=app-1\nProxyLog /nobody/writes/it\n\
+         RequestId X-Request-Id\nProxyStatus on\nExplain any\nSetRequestHeader X-Copy ${{request_id}}\n"
+    );
+    expect_none(&conf, GET);
+}
+
 /// More at once than a few: each has buffers and a connection of its own.
 #[test]
 fn a_hundred_at_once_take_no_memory() {

@@ -37,8 +37,8 @@ pub use model::{
 pub use origins::{Origins, Place, Section};
 pub use retries::{Retries, RetryCause, RetryOn};
 pub use servers::{Capacity, OptionError, Server};
-pub use written::{written, written_servers};
 pub use tracing::{Audience, LogFormat, Tracing};
+pub use written::{written, written_servers};
 
 use error::{Problems, Span};
 use parse::ReadError;

@@ -39,6 +39,27 @@ pub enum Audience {
     Any,
 }
 
+impl Audience {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Audience::Off => "off",
+            Audience::Loopback => "loopback",
+            Audience::Any => "any",
+        }
+    }
+}
+
+impl LogFormat {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+}
+
 /// What a line of the log looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -51,12 +72,8 @@ pub enum LogFormat {
 
 /// `off`, `loopback` or `any`.
 pub(super) fn audience(text: &str) -> Option<Audience> {
-    match text.to_ascii_lowercase().as_str() {
-        "off" => Some(Audience::Off),
-        "loopback" => Some(Audience::Loopback),
-        "any" => Some(Audience::Any),
-        _ => None,
-    }
+    let all = [Audience::Off, Audience::Loopback, Audience::Any];
+    all.into_iter().find(|audience| audience.name().eq_ignore_ascii_case(text))
 }
 
 /// `off`, or an absolute path: Monkey changes its folder when it becomes a daemon.
@@ -72,11 +89,7 @@ pub(super) fn log_file(text: &str) -> Option<Option<PathBuf>> {
 
 /// `text` or `json`.
 pub(super) fn log_format(text: &str) -> Option<LogFormat> {
-    match text.to_ascii_lowercase().as_str() {
-        "text" => Some(LogFormat::Text),
-        "json" => Some(LogFormat::Json),
-        _ => None,
-    }
+    [LogFormat::Text, LogFormat::Json].into_iter().find(|format| format.name().eq_ignore_ascii_case(text))
 }
 
 /// `off`, or the name of a header that is not the gateway's own business.

@@ -31,6 +31,15 @@ pub fn written(entry: &ProxyEntry, key: KeyId) -> Vec<String> {
         KeyId::StripPrefix => return heads.strip_prefix.iter().cloned().collect(),
         KeyId::AddPrefix => return heads.add_prefix.iter().cloned().collect(),
 
+        KeyId::Explain => settings.tracing.explain.name().to_owned(),
+        KeyId::ProxyLog => match &settings.tracing.log {
+            Some(path) => path.to_string_lossy().into_owned(),
+            None => "off".to_owned(),
+        },
+        KeyId::ProxyLogFormat => settings.tracing.log_format.name().to_owned(),
+        KeyId::RequestId => settings.tracing.request_id.clone().unwrap_or_else(|| "off".to_owned()),
+        KeyId::ProxyStatus => switch(settings.tracing.proxy_status),
+
         KeyId::LoadBalancer => entry.load_balancer.to_string(),
         KeyId::AttemptsCount => settings.attempts_count.to_string(),
         KeyId::OfflineTimeOut => time(settings.offline_timeout),
@@ -177,6 +186,7 @@ fn header(header: &Header) -> String {
         Piece::ClientIp => "${client_ip}".to_owned(),
         Piece::Host => "${host}".to_owned(),
         Piece::Scheme => "${scheme}".to_owned(),
+        Piece::RequestId => "${request_id}".to_owned(),
     };
     format!("{} {}", header.name, header.value.iter().map(piece).collect::<String>())
 }

@@ -35,6 +35,7 @@ pub fn check(input: &[u8]) -> bool {
             secure,
             authority: "backend:8080",
             rules: &rules,
+            request_id: None,
         };
         let mut out = Vec::new();
         forward::request_head(&mut out, &request, &says);

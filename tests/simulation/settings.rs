@@ -122,6 +122,12 @@ impl Settings {
         let queue_timeout_ms = if calm { 60_000 } else { dice.one_of(&[50, 500, 3000]) };
         set("QueueTimeOut", format!("{queue_timeout_ms}ms"));
 
+        set("RequestId", dice.one_of(&["off", "X-Request-Id"]).into());
+        set("ProxyStatus", dice.one_of(&["on", "off"]).into());
+        // Nobody writes it there: what is checked is that its records come and go.
+        set("ProxyLog", dice.one_of(&["off", "/simulated.log"]).into());
+        set("Explain", dice.one_of(&["off", "any"]).into());
+
         let mut patience_ms = queue_timeout_ms;
         let mut timeouts = Vec::new();
         for key in ["ConnectTimeOut", "SendTimeOut", "HeaderTimeOut", "ReadTimeOut", "ClientTimeOut"] {

@@ -33,7 +33,7 @@ pub struct LogFile {
 }
 
 /// What waits to be written. The lock is held for a copy or a swap, never across a system call.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
     lines: Vec<u8>,
     /// Lines that found no room since the last swap.
@@ -43,7 +43,9 @@ struct Queue {
 impl LogFile {
     /// A file that nobody has opened yet.
     pub fn new(path: &Path, format: LogFormat) -> Self {
-        LogFile { path: path.to_owned(), format, queue: Mutex::default(), unwritten: AtomicUsize::new(0) }
+        // The pages of it are there when they are needed.
+        let queue = Mutex::new(Queue { lines: Vec::with_capacity(MOST_BYTES), dropped: 0 });
+        LogFile { path: path.to_owned(), format, queue, unwritten: AtomicUsize::new(0) }
     }
 
     /// Where it is.
@@ -171,7 +173,7 @@ impl Writer {
         Writer {
             file: Arc::clone(file),
             open: None,
-            buffer: Vec::new(),
+            buffer: Vec::with_capacity(MOST_BYTES),
             lost: 0,
             is_torn: false,
             troubles: Seldom::new(),
