@@ -135,7 +135,7 @@ pub fn start(shared: &Arc<Shared>, clock: fn() -> Now) {
     let run = move || {
         // First of all: whoever pushes from now on wakes us, and what was pushed before is seen below.
         let _ = owner.logs.writer.set(thread::current());
-        let mut writers: Vec<Writer> = owner.logs.files.iter().map(|file| Writer::new(file)).collect();
+        let mut writers: Vec<Writer> = owner.logs.files.iter().map(Writer::new).collect();
         loop {
             // A file that cannot be opened is told of before its first line is lost.
             writers.iter_mut().for_each(|writer| writer.write(clock()));

@@ -69,6 +69,7 @@ struct Trace {
 /// What a worker needs to write records.
 #[derive(Debug)]
 pub struct Records {
+    #[expect(clippy::vec_box, reason = "it is the boxes that are used again")]
     spare: Vec<Box<Record>>,
     ids: Ids,
     stamp: Stamp,
