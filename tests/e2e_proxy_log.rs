@@ -335,6 +335,7 @@ fn only_who_may_ask_is_told_and_no_server_gets_to_see_the_question() {
             ("/off", "X-Proxy-Explain: 1\r\n", Some("forged")),
             ("/loopback", "", None),
             ("/loopback", "X-Proxy-Explain: 0\r\n", None),
+            ("/loopback", "X-Proxy-Explain: 1\r\nX-Forwarded-For: 192.0.2.1\r\n", None),
             ("/any", "x-proxy-explain: 1\r\n", Some("entry=")),
             ("/loopback", "X-Proxy-Explain: 1\r\n", Some("entry=")),
         ] {

@@ -167,11 +167,22 @@ fn route(
         totals: RouteCounters::default(),
         budget: Budget::new(entry.settings.retries.budget_percent, entry.settings.retries.budget_min),
         is_traced: !entry.settings.tracing.is_off(),
+        askers: askers(entry.settings.tracing.explain),
         log: None,
         replaced: replaced(&entry.settings.tracing),
         rules: rules(&entry.settings.heads, pseudonym),
         settings: entry.settings.clone(),
     }
+}
+
+/// Whose requests are explained.
+fn askers(audience: Audience) -> Option<Viewers> {
+    let networks: &[&str] = match audience {
+        Audience::Off => return None,
+        Audience::Loopback => &["127.0.0.0/8", "::1/128"],
+        Audience::Any => &["0.0.0.0/0", "::/0"],
+    };
+    Some(Viewers::new(networks.iter().filter_map(|network| network.parse().ok()).collect()))
 }
 
 /// Fields of answers that are ours alone to say.

@@ -77,6 +77,8 @@ pub struct Route {
     pub budget: Budget,
     /// Whether anything is told of single requests.
     pub is_traced: bool,
+    /// Whose requests are explained in their answers.
+    pub askers: Option<Viewers>,
     /// The file that gets a line for each request.
     pub log: Option<Arc<LogFile>>,
     /// Fields of backends that make room for our own.

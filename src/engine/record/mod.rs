@@ -10,7 +10,6 @@ mod log_file;
 mod stamp;
 
 use std::fmt::Write;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use ids::{IdSource, Ids};
@@ -27,7 +26,6 @@ use super::shared::{Route, Shared};
 use super::times::Times;
 use super::worker::Worker;
 use crate::balancer::Outlook;
-use crate::config::Audience;
 use crate::http::forward::Own;
 use crate::http::request::Request;
 use line::Line;
@@ -160,11 +158,7 @@ impl Record {
                 self.id.push_str(id);
             }
         }
-        let may_ask = match tracing.explain {
-            Audience::Off => false,
-            Audience::Loopback => is_loopback(parts.source),
-            Audience::Any => true,
-        };
+        let may_ask = route.askers.as_ref().is_some_and(|askers| askers.include(parts.source, request));
         let asks = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case(EXPLAIN);
         if may_ask && request.fields.iter().find(asks).is_some_and(|field| field.value == b"1") {
             let pattern = explain::first_pattern(shared, route.index, parts.head).unwrap_or(0);
@@ -363,12 +357,6 @@ fn brief<'a>(shared: &'a Shared, route: &'a Route, backend: usize) -> &'a str {
     route.names[backend].as_deref().unwrap_or_else(address)
 }
 
-fn is_loopback(source: &[u8]) -> bool {
-    let four = <[u8; 4]>::try_from(source).map(IpAddr::from);
-    let address = four.or_else(|_| <[u8; 16]>::try_from(source).map(IpAddr::from));
-    address.is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
 impl<N: Network> Worker<N> {
     /// The exchange is over: writes its line, if there is to be one.
     pub(super) fn close_record(&mut self, exchange: &mut Exchange, now: Now) {
@@ -421,13 +409,5 @@ mod tests {
             write_item(&mut out, text);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
         }
-    }
-
-    #[test]
-    fn the_machine_itself_is_known_in_either_family() {
-        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 9];
-        let own = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        assert!(is_loopback(&[127, 1, 2, 3]) && is_loopback(&mapped) && is_loopback(&own));
-        assert!(!is_loopback(&[10, 0, 0, 1]) && !is_loopback(&[]));
     }
 }
