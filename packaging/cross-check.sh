@@ -83,7 +83,15 @@ chmod +x "$dir"/bin/*
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$dir/bin/gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=$dir/bin/run
 export CC_aarch64_unknown_linux_gnu=$dir/bin/gcc AR_aarch64_unknown_linux_gnu=$dir/bin/ar
-unset MONKEY_1_5 MONKEY_1_8
+# Real servers: MONKEY_1_5_ARM64 and MONKEY_1_8_ARM64 name binaries for that processor.
+for family in 1_5 1_8; do
+  server=MONKEY_${family}_ARM64
+  unset MONKEY_$family
+  [ -n "${!server:-}" ] || continue
+  printf '#!/bin/sh\nexec %s %s "$@"\n' "$dir/bin/run" "${!server}" > "$dir/bin/monkey-$family"
+  chmod +x "$dir/bin/monkey-$family"
+  export MONKEY_$family="$dir/bin/monkey-$family" MONKEY_${family}_PLUGINS="$(dirname "${!server}")/../plugins"
+done
 
 step "unit tests, layouts and end-to-end tests on an emulated 64-bit ARM"
 tests=(--locked --target $arm64 --lib --test abi_layout --test e2e_basics)

@@ -15,9 +15,9 @@ name=monkey-proxy-reverse
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 revision=1
 arch=$(dpkg --print-architecture)
-maintainer=${DEB_MAINTAINER:-$(git log -1 --format='%an <%ae>')}
+maintainer=${DEB_MAINTAINER:-$(git log -1 --format='%an <%ae>' 2>/dev/null || echo "nobody <root@localhost>")}
 # The same sources make the same package.
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 
 cargo build --release --locked --lib --bins
 
@@ -27,7 +27,7 @@ doc=$root/usr/share/doc/$name
 install -D -m 644 "$built/libmonkey_proxy_reverse.so" "$root/usr/lib/monkey/monkey-proxy_reverse.so"
 install -D -m 644 conf/proxy_reverse.conf "$doc/examples/proxy_reverse.conf"
 install -m 644 README.md "$doc/"
-(cd docs && find . -name '*.md' -o -name '*.svg') | while read -r page; do
+(cd docs && find . -type f) | while read -r page; do
   install -D -m 644 "docs/$page" "$doc/docs/$page"
 done
 cat packaging/copyright > "$doc/copyright"
@@ -39,9 +39,21 @@ $name ($version-$revision) unstable; urgency=medium
 
  -- $maintainer  $(date -u -R -d "@$SOURCE_DATE_EPOCH")
 END
-if [ -x "$built/mkproxy" ]; then
-  install -D -m 755 "$built/mkproxy" "$root/usr/bin/mkproxy"
-fi
+install -D -m 755 "$built/mkproxy" "$root/usr/bin/mkproxy"
+mkdir -p "$root/usr/share/man/pages"
+"$built/mkproxy" man "$root/usr/share/man/pages" >/dev/null
+for page in "$root"/usr/share/man/pages/*; do
+  mkdir -p "$root/usr/share/man/man${page##*.}"
+  gzip -9n < "$page" > "$root/usr/share/man/man${page##*.}/$(basename "$page").gz"
+done
+rm -r "$root/usr/share/man/pages"
+completion() {
+  mkdir -p "$root/$(dirname "$2")"
+  "$built/mkproxy" completions "$1" > "$root/$2"
+}
+completion bash usr/share/bash-completion/completions/mkproxy
+completion fish usr/share/fish/vendor_completions.d/mkproxy.fish
+completion zsh usr/share/zsh/vendor-completions/_mkproxy
 
 # What the files want from the C library, as their own symbols say.
 glibc=$(find "$root/usr" -type f \( -name '*.so' -o -path '*/bin/*' \) -exec objdump -T {} + |

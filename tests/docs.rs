@@ -105,6 +105,18 @@ fn the_readme_names_keys_with_their_defaults() {
 }
 
 #[test]
+fn the_readme_says_which_version_it_is_of_and_which_rust_it_wants() {
+    let readme = Page::read("README.md").text;
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    assert!(readme.contains(&format!("Rust ({rust} or newer)")), "README.md should name Rust {rust}");
+    let versions: Vec<&str> = readme.split("proxy_reverse: version ").skip(1).collect();
+    assert!(!versions.is_empty());
+    for version in versions {
+        assert!(version.starts_with(env!("CARGO_PKG_VERSION")), "{}", version.lines().next().unwrap());
+    }
+}
+
+#[test]
 fn the_configurations_in_the_pages_are_right() {
     let mut examples = 0;
     for page in pages::all() {
