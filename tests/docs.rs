@@ -201,6 +201,25 @@ fn the_pages_name_keys_that_there_are() {
 }
 
 #[test]
+fn the_error_texts_in_the_pages_are_those_of_the_proxy() {
+    let mut sources = String::new();
+    gather(&project().join("src"), &mut sources);
+    let mut texts = 0;
+    for page in pages::all() {
+        for name in page.names() {
+            let (status, rest) = name.split_at_checked(3).unwrap_or((name, ""));
+            let Some((reason, why)) = rest.split_once(": ") else { continue };
+            if status.parse::<u16>().is_ok() && reason.starts_with(' ') {
+                assert!(sources.contains(&format!("\"{}\"", reason.trim())), "{}: {name}", page.name);
+                assert!(sources.contains(&format!("\"{why}\"")), "{}: {name}", page.name);
+                texts += 1;
+            }
+        }
+    }
+    assert!(texts > 5, "{texts} texts");
+}
+
+#[test]
 fn the_commands_in_the_pages_can_be_run() {
     let mut count = 0;
     for page in pages::all() {
