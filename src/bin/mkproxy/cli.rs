@@ -26,6 +26,7 @@ pub enum Command {
     Check(Check),
     Explain(Explain),
     Keys(Keys),
+    Status(Watch),
     Install(Install),
     Uninstall(Uninstall),
     Completions(Completions),
@@ -88,6 +89,32 @@ at work is asked with StatisticsURL?explain=/path.
 Exit status:
   0  the request goes to a server, or to the statistics page
   1  it does not, or the file has mistakes
+  2  the command line is wrong";
+
+/// Shows how the servers are doing, from the statistics page of a proxy at work
+#[derive(Args)]
+#[command(after_help = STATUS_HELP)]
+pub struct Watch {
+    /// The page: http://host:port and the path of StatisticsURL; - for its JSON on standard input
+    pub url: String,
+    /// Seconds between two looks
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub interval: f64,
+    /// Look once, and write the table as plain text
+    #[arg(long)]
+    pub once: bool,
+    /// Look once, and write the JSON of the page as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+const STATUS_HELP: &str = "\
+Where there is no terminal it looks once. Keys: q quits, r asks at once. Times are those of whole
+answers: half of them, 95 and 99 of 100 took no longer.
+
+Exit status:
+  0  all servers are online; those that are disabled do not count
+  1  some are not (with --once, --json and without a terminal), or the page cannot be had
   2  the command line is wrong";
 
 /// Puts the plugin into Monkey's folders and its line into plugins.load

@@ -14,6 +14,7 @@ mod manual;
 mod monkey;
 mod report;
 mod say;
+mod status;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Check(check) => check::run(check),
         Command::Keys(keys) => keys::run(keys),
+        Command::Status(watch) => status::run(watch),
         Command::Explain(explain) => explain::run(explain),
         Command::Install(install) => install::run(install),
         Command::Uninstall(uninstall) => install::uninstall(uninstall),
