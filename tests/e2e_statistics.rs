@@ -147,7 +147,13 @@ fn the_page_is_html_and_names_every_server() {
             let kind_of_page = page.header("Content-Type").unwrap_or_default();
             assert!(kind_of_page.starts_with("text/html"), "{page:?}");
             assert!(page.text().contains(&a.address()), "{}", page.text());
-            assert!(!page.text().contains("<script>"), "not escaped: {}", page.text());
+            let text = page.text();
+            assert!(
+                text.contains("^/app&#60;script&#62;") && !text.contains("app<script>"),
+                "not escaped: {text}"
+            );
+            let policy = page.header("Content-Security-Policy").unwrap_or_default();
+            assert!(policy.starts_with("default-src 'none'; "), "{policy}");
         }
         let head = client.ask("HEAD", STATISTICS, "", b"").expect(200);
         assert!(head.body.is_empty());

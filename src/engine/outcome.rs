@@ -1,7 +1,6 @@
 //! Attempts and exchanges that end before their time: who is blamed, whether
 //! another backend is asked, what the client is told.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,7 +194,8 @@ impl<N: Network> Worker<N> {
             return;
         }
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            self.tell(route, backend, flip, failure, now);
+            log::warn!("backend {label}: {failure}");
+            self.tell(route, backend, flip, now);
         }
     }
 
@@ -204,38 +204,32 @@ impl<N: Network> Worker<N> {
         let why = format_args!("it answered {status}");
         route.note(backend, Kind::Failure, why, None, now);
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            self.tell(route, backend, flip, &why, now);
+            let label = &route.labels[backend];
+            log::warn!("backend {label}: {why}");
+            self.tell(route, backend, flip, now);
         }
     }
 
     /// Counts a whole answer in a backend's favour.
     pub(super) fn praise(&mut self, route: &Route, backend: usize, now: Now) {
         if let Some(flip) = route.cluster.record_success(backend, now.ms) {
-            self.tell(route, backend, flip, &"it answered", now);
+            self.tell(route, backend, flip, now);
         }
     }
 
-    /// Tells the operator that a backend went or came back, and why, and who asks it from now on.
-    fn tell(&self, route: &Route, backend: usize, flip: Flip, why: &dyn fmt::Display, now: Now) {
+    /// Tells the operator that a backend went or came back, and who asks it from now on.
+    fn tell(&self, route: &Route, backend: usize, flip: Flip, now: Now) {
+        let label = &route.labels[backend];
         route.note_flip(backend, flip, now);
-        let left_out = match flip {
-            // Of checks tells who makes them.
-            Flip::BecameUnfit => None,
-            Flip::WentOffline { .. } | Flip::CameBack => route.changes[backend].say(now.ms),
-        };
-        let (label, place) = (&route.labels[backend], &route.place);
-        match (flip, left_out) {
-            (Flip::WentOffline { until_ms, .. }, Some(left_out)) => {
+        match flip {
+            Flip::WentOffline { until_ms, .. } => {
                 let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
-                log::warn!("backend {label} is offline for {seconds} s: {why} (entry {place}){left_out}");
+                log::warn!("backend {label} is offline for {seconds} s (entry {})", route.place);
+                self.shared.bell.ring();
             }
-            (Flip::CameBack, Some(left_out)) => {
-                log::info!("backend {label} is back online: {why} (entry {place}){left_out}");
-            }
-            _ => {}
-        }
-        if let Flip::WentOffline { .. } = flip {
-            self.shared.bell.ring();
+            // Of checks tells who makes them.
+            Flip::BecameUnfit => {}
+            Flip::CameBack => log::info!("backend {label} is back online (entry {})", route.place),
         }
     }
 }

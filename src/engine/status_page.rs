@@ -170,6 +170,7 @@ fn backend_row(shared: &Shared, route: &Route, index: usize, events: usize, now:
         total: (&totals.total).into(),
         last_error: route.recorders[index].last_error(),
         events: route.recorders[index].latest(events),
+        history: totals.history,
         spread: Spread { connect: totals.connect, first_byte: totals.first_byte, total: totals.total },
     }
 }

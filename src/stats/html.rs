@@ -1,134 +1,41 @@
-//! The statistics as an HTML page. Every value from outside is escaped.
+//! The statistics as a page for people: what stands in `page/page.html`, filled with words. The template
+//! escapes every value. Without scripts the page is complete; with them it renews itself.
+//!
+//! Read next: [`super::words`] (numbers as people read them).
 
-use std::fmt::Write;
+use askama::Template;
 
-use super::snapshot::{BackendRow, Snapshot};
-
-const STYLE: &str = "body{font:15px system-ui,sans-serif;margin:2em;color:#222}\
-.disabled{color:#777}table{border-collapse:collapse;margin:.5em 0 2em}\
-th,td{padding:.3em .7em;text-align:right;border-bottom:1px solid #ddd}\
-th:first-child,td:first-child{text-align:left}th{background:#f4f4f4}\
-.online{color:#17692f}.offline{color:#a11616;font-weight:bold}.unresolved{color:#8a5a00}\
-code{background:#f4f4f4;padding:0 .3em}";
-
-const HEADINGS: [&str; 21] = [
-    "server",
-    "state",
-    "weight",
-    "connections",
-    "active",
-    "requests",
-    "2xx",
-    "3xx",
-    "4xx",
-    "5xx",
-    "failures",
-    "retries",
-    "offline count",
-    "next trial",
-    "last check",
-    "so for",
-    "last probe",
-    "opened",
-    "reused",
-    "stale",
-    "idle at most",
-];
+use super::events::{Event, Kind};
+use super::histogram::Distribution;
+use super::snapshot::{BackendRow, RouteRow, Snapshot};
+use super::words::{self, Moment};
 
 /// What the answer is said to be.
 pub const TYPE: &str = "text/html; charset=utf-8";
-/// Fields beside the usual ones.
-pub const FIELDS: &str = "X-Content-Type-Options: nosniff\r\n";
+/// Fields beside the usual ones: nothing from elsewhere, and no other script or style than ours, which
+/// are named by their hashes.
+pub const FIELDS: &str = concat!(
+    "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
+    "Content-Security-Policy: default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; ",
+    "frame-ancestors 'none'; style-src 'sha256-fYvg10p71dAhjMi6xFYX5knMK7LAsxAprTteJPHixBM='; ",
+    "script-src 'sha256-Vz4wuLG+/XCBxoZfT6N//QtsoySp8CpDAJbxDaTqZwo='\r\n"
+);
+
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
+
+/// Events that the page shows of an entry; the JSON has all.
+const EVENTS_SHOWN: usize = 128;
+/// Servers that are named in the summary when they are not available.
+const NAMED: usize = 12;
 
 /// The page.
 pub fn page(snapshot: &Snapshot) -> String {
-    let mut out = String::with_capacity(2048);
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>Proxy statistics</title>\
-         <style>{STYLE}</style></head><body>\n<h1>Proxy statistics</h1>\n\
-         <p>monkey-proxy-reverse {}, loaded {} ago. <a href=\"?format=json\">JSON</a></p>\n",
-        snapshot.version,
-        ago(snapshot.uptime)
-    );
-    for route in &snapshot.routes {
-        out.push_str("<h2>");
-        for pattern in &route.patterns {
-            let _ = write!(out, "<code>{}</code> ", escaped(pattern));
-        }
-        let _ = write!(out, "</h2>\n<p>{}, line {}", escaped(&route.load_balancer), route.line);
-        let _ = write!(
-            out,
-            "; retries: {}, denied by RetryBudget: {}, poisoned: {}; waiting: {}, waited: {}, no room to wait: {}, \
-             waited in vain: {}</p>\n<table><tr>",
-            route.retries,
-            route.retries_denied,
-            route.poisoned,
-            route.waiting,
-            route.queued,
-            route.queue_full,
-            route.queue_timed_out
-        );
-        for heading in HEADINGS {
-            let _ = write!(out, "<th>{heading}</th>");
-        }
-        out.push_str("</tr>\n");
-        for backend in &route.backends {
-            row(&mut out, backend);
-        }
-        out.push_str("</table>\n");
-    }
-    out.push_str("</body></html>\n");
-    out
+    // Strings alone: nothing here can fail to be written.
+    Page::new(snapshot).render().unwrap_or_default()
 }
 
-fn row(out: &mut String, b: &BackendRow) {
-    let _ = write!(
-        out,
-        "<tr><td>{}{}</td><td class=\"{3}\">{3}{4}</td><td>{2}{5}</td>",
-        b.name.as_deref().map_or_else(String::new, |name| format!("{} ", escaped(name))),
-        escaped(&b.address),
-        b.weight,
-        b.state,
-        b.cause.map_or_else(String::new, |cause| format!(" ({cause})")),
-        if b.backup { " backup" } else { "" }
-    );
-    let active = b.max.map_or_else(|| b.active.to_string(), |max| format!("{} of {max}", b.active));
-    let _ = write!(out, "<td>{}</td><td>{active}</td>", b.connections);
-    let numbers = [b.requests, b.status_2xx, b.status_3xx, b.status_4xx].into_iter().chain([
-        b.status_5xx,
-        b.failures,
-        b.retries,
-        b.offline_count,
-    ]);
-    for number in numbers {
-        let _ = write!(out, "<td>{number}</td>");
-    }
-    let trial = b.trial_in.map_or_else(|| "-".to_owned(), |s| format!("in {s} s"));
-    let check = b.last_check.map_or_else(|| "never".to_owned(), |s| format!("{} ago", ago(s)));
-    let since = b.since.map_or_else(|| "-".to_owned(), ago);
-    let probe = match (b.last_probe, b.last_probe_result) {
-        (Some(seconds), Some(result)) => format!("{result}, {} ago", ago(seconds)),
-        _ => "-".to_owned(),
-    };
-    let _ = write!(out, "<td>{trial}</td><td>{check}</td><td>{since}</td><td>{probe}</td>");
-    for number in [b.connections_opened, b.connections_reused, b.connections_stale] {
-        let _ = write!(out, "<td>{number}</td>");
-    }
-    let learned =
-        b.learned_idle_ms.map_or_else(|| "-".to_owned(), |ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100));
-    let _ = writeln!(out, "<td>{learned}</td></tr>");
-}
-
-fn ago(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
-}
-
-/// Text, fit for any place of a page.
+/// Text as it may stand in HTML.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -144,41 +51,458 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    style: &'static str,
+    script: &'static str,
+    version: &'static str,
+    uptime: String,
+    time: Moment,
+    summary: Summary,
+    routes: Vec<Route<'a>>,
+}
+
+/// All entries in one line.
+struct Summary {
+    online: usize,
+    servers: usize,
+    mood: &'static str,
+    rate: String,
+    active: String,
+    waiting: String,
+    missing: Vec<Missing>,
+    more: usize,
+}
+
+struct Missing {
+    id: String,
+    label: String,
+}
+
+struct Route<'a> {
+    id: String,
+    entry: &'a str,
+    patterns: &'a [String],
+    load_balancer: &'a str,
+    rate: String,
+    latest: u32,
+    most: u32,
+    /// The curve of the last minute, and the area under it.
+    line: String,
+    area: String,
+    numbers: Vec<Number>,
+    servers: Vec<Server<'a>>,
+    events_words: String,
+    events: Vec<Line<'a>>,
+}
+
+/// A number with its name.
+struct Number {
+    name: &'static str,
+    value: String,
+    /// `bad`, `warn`, `zero`, or nothing.
+    mood: &'static str,
+}
+
+struct Server<'a> {
+    id: String,
+    label: &'a str,
+    details: Vec<String>,
+    state: &'static str,
+    state_words: &'static str,
+    state_lines: Vec<String>,
+    active: String,
+    limit: String,
+    rate: String,
+    spark: String,
+    requests: String,
+    classes: [Number; 4],
+    failures: String,
+    failures_mood: &'static str,
+    retries: String,
+    sent: String,
+    received: String,
+    times: [Times; 3],
+    error: Option<LastError>,
+}
+
+/// Percentiles of one kind of duration.
+struct Times {
+    name: &'static str,
+    p50: String,
+    /// p95 and p99.
+    rest: Vec<String>,
+    title: String,
+}
+
+struct LastError {
+    time: Moment,
+    ago: String,
+    why: String,
+}
+
+/// One event.
+struct Line<'a> {
+    time: Moment,
+    times: String,
+    server: &'a str,
+    what: &'static str,
+    mood: &'static str,
+    why: String,
+    request: String,
+    attempt: String,
+}
+
+impl<'a> Page<'a> {
+    fn new(snapshot: &'a Snapshot) -> Self {
+        let routes: Vec<Route<'a>> = snapshot
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(index, route)| Route::new(index, route, snapshot.time))
+            .collect();
+        Page {
+            style: STYLE,
+            script: SCRIPT,
+            version: snapshot.version,
+            uptime: words::span(snapshot.uptime),
+            time: Moment::new(snapshot.time),
+            summary: Summary::new(snapshot),
+            routes,
+        }
+    }
+}
+
+impl Summary {
+    fn new(snapshot: &Snapshot) -> Self {
+        let all = || {
+            let numbered = snapshot.routes.iter().enumerate();
+            numbered.flat_map(|(r, route)| route.backends.iter().enumerate().map(move |(b, it)| (r, b, it)))
+        };
+        let in_use = || all().filter(|(_, _, server)| server.state != "disabled");
+        let missing = || in_use().filter(|(_, _, server)| server.state != "online");
+        let (servers, gone) = (in_use().count(), missing().count());
+        let named = missing()
+            .take(NAMED)
+            .map(|(r, b, server)| Missing { id: server_id(r, b), label: label(server).to_owned() });
+        Summary {
+            online: servers - gone,
+            servers,
+            mood: if gone > 0 { "bad" } else { "" },
+            rate: words::rate(snapshot.routes.iter().map(|route| route.requests_per_second).sum()),
+            active: words::count(all().map(|(_, _, server)| u64::from(server.active)).sum()),
+            waiting: words::count(snapshot.routes.iter().map(|route| route.waiting as u64).sum()),
+            missing: named.collect(),
+            more: gone.saturating_sub(NAMED),
+        }
+    }
+}
+
+impl<'a> Route<'a> {
+    fn new(index: usize, route: &'a RouteRow, now: u64) -> Self {
+        let seconds = &route.requests_by_second;
+        let most = seconds.iter().copied().max().unwrap_or(0);
+        let line = words::curve(seconds, 240, 44);
+        let area = if line.is_empty() { String::new() } else { format!("{line}V44H0Z") };
+        let mut events: Vec<(&str, &Event)> = route
+            .backends
+            .iter()
+            .flat_map(|server| server.events.iter().map(move |event| (label(server), event)))
+            .collect();
+        // Those of one server come in their order already, the latest first.
+        events.sort_by_key(|(_, event)| std::cmp::Reverse(event.time));
+        let events_words = match events.len() {
+            0 => "none".to_owned(),
+            all if all > EVENTS_SHOWN => format!("the latest {EVENTS_SHOWN} of {all}; the JSON has all"),
+            all => format!("{all}, the latest {} ago", words::span(now.saturating_sub(events[0].1.time))),
+        };
+        events.truncate(EVENTS_SHOWN);
+        Route {
+            id: format!("r{index}"),
+            entry: &route.entry,
+            patterns: &route.patterns,
+            load_balancer: &route.load_balancer,
+            rate: words::rate(route.requests_per_second),
+            latest: seconds.last().copied().unwrap_or(0),
+            most,
+            line,
+            area,
+            numbers: numbers(route),
+            servers: route
+                .backends
+                .iter()
+                .enumerate()
+                .map(|(nth, server)| Server::new(server_id(index, nth), server, now))
+                .collect(),
+            events_words,
+            events: events.into_iter().map(|(server, event)| Line::new(server, event)).collect(),
+        }
+    }
+}
+
+/// What is told of an entry as a whole.
+fn numbers(route: &RouteRow) -> Vec<Number> {
+    let number = |name, value: u64, is_trouble: bool| Number {
+        name,
+        value: words::count(value),
+        mood: mood(value, if is_trouble { "warn" } else { "" }),
+    };
+    vec![
+        number("requests", route.requests, false),
+        number("retries", route.retries, false),
+        number("denied by RetryBudget", route.retries_denied, true),
+        number("poisoned", route.poisoned, true),
+        number("waiting", route.waiting as u64, false),
+        number("waited", route.queued, false),
+        number("no room to wait", route.queue_full, true),
+        number("waited in vain", route.queue_timed_out, true),
+    ]
+}
+
+impl<'a> Server<'a> {
+    fn new(id: String, b: &'a BackendRow, now: u64) -> Self {
+        let class =
+            |name, value, of_any| Number { name, value: words::count(value), mood: mood(value, of_any) };
+        let mut details = Vec::new();
+        if b.name.is_some() {
+            details.push(b.address.clone());
+        }
+        if b.state != "disabled" {
+            details.push(format!("weight {}{}", b.weight, if b.backup { ", backup" } else { "" }));
+        }
+        let counts = b.history.counts();
+        Server {
+            id,
+            label: label(b),
+            details,
+            state: b.state,
+            state_words: match b.state {
+                "online" => "Online",
+                "offline" => "Offline",
+                "unresolved" => "Unresolved",
+                _ => "Disabled",
+            },
+            state_lines: state_lines(b),
+            active: words::count(u64::from(b.active)),
+            limit: b.max.map_or_else(String::new, |max| words::count(u64::from(max))),
+            rate: words::rate(b.requests_per_second),
+            spark: if counts.iter().any(|&count| count > 0) {
+                words::curve(counts, 60, 16)
+            } else {
+                String::new()
+            },
+            requests: words::count(b.requests),
+            classes: [
+                class("2xx", b.status_2xx, ""),
+                class("3xx", b.status_3xx, ""),
+                class("4xx", b.status_4xx, "warn"),
+                class("5xx", b.status_5xx, "bad"),
+            ],
+            failures: words::count(b.failures),
+            failures_mood: mood(b.failures, "bad"),
+            retries: words::count(b.retries),
+            sent: words::bytes(b.bytes_sent),
+            received: words::bytes(b.bytes_received),
+            times: [
+                times("Connect", &b.spread.connect),
+                times("First byte", &b.spread.first_byte),
+                times("Whole answer", &b.spread.total),
+            ],
+            error: b.last_error.map(|event| LastError {
+                time: Moment::new(event.time),
+                ago: words::span(now.saturating_sub(event.time)),
+                why: match event.why.is_empty() {
+                    true => event.kind.words().to_owned(),
+                    false => event.why.as_str().to_owned(),
+                },
+            }),
+        }
+    }
+}
+
+/// How a number looks: what is nothing stands back.
+fn mood(value: u64, of_any: &'static str) -> &'static str {
+    if value == 0 { "zero" } else { of_any }
+}
+
+/// For how long, why, and what comes next.
+fn state_lines(b: &BackendRow) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(since) = b.since.filter(|_| matches!(b.state, "online" | "offline")) {
+        lines.push(format!("for {}", words::span(since)));
+    }
+    match b.cause {
+        Some("check") => lines.push("its check fails".to_owned()),
+        Some(_) if b.state == "offline" => {
+            lines.push(match b.trial_in {
+                Some(0) => "trial due now".to_owned(),
+                Some(seconds) => format!("next trial in {}", words::span(seconds)),
+                None => "requests failed".to_owned(),
+            });
+        }
+        _ => {}
+    }
+    if b.state == "online" && b.consecutive_failures > 0 {
+        lines.push(format!("{} failures in a row", b.consecutive_failures));
+    }
+    if b.state == "unresolved" {
+        lines.push("its name has no address".to_owned());
+    }
+    lines
+}
+
+fn times(name: &'static str, all: &Distribution) -> Times {
+    let at = |percent| all.percentile_us(percent).map(words::duration);
+    match (at(50), at(95), at(99)) {
+        (Some(p50), Some(p95), Some(p99)) => {
+            let longest = words::duration(all.max_us());
+            let title = format!("p50 {p50}, p95 {p95}, p99 {p99}, longest {longest}, {} in all", all.count());
+            Times { name, p50, rest: vec![p95, p99], title }
+        }
+        _ => Times { name, p50: "–".to_owned(), rest: Vec::new(), title: "none yet".to_owned() },
+    }
+}
+
+impl<'a> Line<'a> {
+    fn new(server: &'a str, event: &Event) -> Self {
+        let mut attempt = Vec::new();
+        let mut request = String::new();
+        if let Some(about) = event.attempt {
+            request = about.request.as_str().to_owned();
+            attempt.push(about.phase.to_owned());
+            if let Some(connection) = about.connection {
+                attempt.push(format!(
+                    "connection {} old, request {} on it",
+                    words::duration(connection.age_ms.saturating_mul(1000)),
+                    connection.requests
+                ));
+            }
+        }
+        let times = if event.times > 1 {
+            format!("{} times since {}", event.times, Moment::new(event.since).people)
+        } else {
+            String::new()
+        };
+        Line {
+            time: Moment::new(event.time),
+            times,
+            server,
+            what: event.kind.words(),
+            mood: match event.kind {
+                Kind::Failure | Kind::Offline | Kind::CheckFailed => "bad",
+                Kind::Lack | Kind::Poisoned => "warn",
+                Kind::Back | Kind::CheckPassed => "good",
+                Kind::Stale | Kind::Trial => "",
+            },
+            why: event.why.as_str().to_owned(),
+            request,
+            attempt: attempt.join(", "),
+        }
+    }
+}
+
+fn label(server: &BackendRow) -> &str {
+    server.name.as_deref().unwrap_or(&server.address)
+}
+
+fn server_id(route: usize, server: usize) -> String {
+    format!("s{route}-{server}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::RouteRow;
+    use crate::stats::events::{About, Recorder, Short};
+    use crate::stats::snapshot::tests::{backend, snapshot};
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use sha2::{Digest, Sha256};
 
     #[test]
-    fn values_are_escaped() {
-        let snapshot = Snapshot {
-            schema: 1,
-            version: "1",
-            uptime: 7300,
-            time: 0,
-            routes: vec![RouteRow {
-                entry: "p.conf:3".into(),
-                file: "p.conf".into(),
-                requests: 1,
-                requests_per_second: 0.1,
-                requests_by_second: vec![],
-                line: 3,
-                patterns: vec!["<script>\"&'".into()],
-                load_balancer: "Round-Robin".into(),
-                retries: 7,
-                retries_denied: 8,
-                poisoned: 9,
-                waiting: 1,
-                queued: 2,
-                queue_full: 3,
-                queue_timed_out: 4,
-                backends: vec![],
-            }],
-        };
-        let page = page(&snapshot);
-        assert!(page.contains("<code>&lt;script&gt;&quot;&amp;&#39;</code>"), "{page}");
-        assert!(page.contains("retries: 7, denied by RetryBudget: 8, poisoned: 9"), "{page}");
-        assert!(page.contains("waiting: 1, waited: 2, no room to wait: 3, waited in vain: 4"), "{page}");
-        assert!(page.contains("loaded 2 h ago") && !page.contains("<script>"));
+    fn every_value_from_outside_is_escaped() {
+        let nasty = "<b onx=\"'&";
+        let recorder = Recorder::default();
+        let about = About { phase: "asking", request: Short::of(nasty), connection: None };
+        recorder.note(5, Kind::Failure, nasty, Some(about));
+        let mut all = snapshot();
+        let route = &mut all.routes[0];
+        (route.entry, route.patterns, route.load_balancer) = (nasty.into(), vec![nasty.into()], nasty.into());
+        route.backends[0].address = nasty.into();
+        route.backends.push(BackendRow {
+            address: nasty.into(),
+            name: Some(nasty.into()),
+            state: "offline",
+            last_error: recorder.last_error(),
+            events: recorder.latest(64),
+            ..backend()
+        });
+        let page = page(&all);
+        assert!(!page.contains("<b onx") && !page.contains("onx=\""), "{page}");
+        // Entry, pattern, balancer, server twice and its address, summary, error, event with its request.
+        let times = page.matches("onx=").count();
+        assert!(times >= 10, "{times} times in {page}");
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        let page = page(&snapshot());
+        for word in ["src=", "url(", "@import", "http://", "https://", " style=\"", " onclick"] {
+            assert!(!page.contains(word), "{word} in {page}");
+        }
+        assert_eq!((page.matches("<script>").count(), page.matches("<style>").count()), (1, 1));
+    }
+
+    #[test]
+    fn the_policy_names_our_own_style_and_script_by_their_hashes() {
+        for (name, text) in [("style", STYLE), ("script", SCRIPT)] {
+            assert!(page(&snapshot()).contains(&format!("<{name}>{text}</{name}>")));
+            let hash = BASE64_STANDARD.encode(Sha256::digest(text));
+            let source = format!("{name}-src 'sha256-{hash}'");
+            assert!(FIELDS.contains(&source), "Content-Security-Policy in src/stats/html.rs needs {source}");
+        }
+    }
+
+    #[test]
+    fn what_is_renewed_has_a_name_of_its_own() {
+        let mut all = snapshot();
+        all.routes.push(all.routes[0].clone());
+        let page = page(&all);
+        let mut ids: Vec<&str> =
+            page.split(" id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+        for tag in page.split('<').filter(|tag| tag.split('>').next().unwrap().contains(" data-live")) {
+            assert!(tag.contains(" id=\""), "{tag}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_offline_is_told_in_words() {
+        let mut all = snapshot();
+        all.routes[0].backends.push(BackendRow {
+            address: "b:80".into(),
+            state: "offline",
+            cause: Some("failures"),
+            since: Some(130),
+            trial_in: Some(12),
+            failures: 3,
+            ..backend()
+        });
+        let page = page(&all);
+        for words in ["Offline</span>", "for 2 min", "next trial in 12 s", "Not available:", "of 2</small>"] {
+            assert!(page.contains(words), "{words} is not in {page}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_the_entry_are_named() {
+        let mut all = snapshot();
+        (all.routes[0].retries, all.routes[0].retries_denied, all.routes[0].poisoned) = (7, 8, 9);
+        let page = page(&all);
+        for words in ["retries <b>7</b>", "denied by RetryBudget <b>8</b>", "poisoned <b>9</b>"] {
+            assert!(page.contains(words), "{words} is not in {page}");
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod prometheus;
 pub mod seconds;
 pub mod snapshot;
 pub mod tally;
+pub mod words;
 
 pub use counters::RouteCounters;
 pub use events::Recorder;

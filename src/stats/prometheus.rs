@@ -17,11 +17,21 @@ const BOUNDS: std::ops::RangeInclusive<u32> = 7..=24;
 
 /// The whole text.
 pub fn text(snapshot: &Snapshot) -> String {
-    let mut out = Families { out: String::with_capacity(4096) };
+    let servers: Vec<Server<'_>> = snapshot
+        .routes
+        .iter()
+        .flat_map(|route| route.backends.iter().map(move |row| (route, row)))
+        .map(|(route, row)| {
+            let name = row.name.as_deref().unwrap_or_default();
+            let labels = labels(&[("entry", &route.entry), ("server", &row.address), ("name", name)]);
+            Server { labels, row }
+        })
+        .collect();
+    let mut out = Families { out: String::with_capacity(4096 + 16 * 1024 * servers.len()) };
     out.about_us(snapshot);
     out.of_routes(snapshot);
-    out.of_servers(snapshot);
-    out.durations(snapshot);
+    out.of_servers(&servers);
+    out.durations(&servers);
     out.out
 }
 
@@ -29,22 +39,25 @@ struct Families {
     out: String,
 }
 
-/// The labels of a sample, each with the value as it is.
-type Labels<'a> = &'a [(&'a str, &'a str)];
-
 type RouteNumber = (&'static str, &'static str, fn(&RouteRow) -> u64);
 type ServerNumber = (&'static str, &'static str, fn(&BackendRow) -> u64);
+
+/// A server with its labels, as they stand in each of its samples.
+struct Server<'a> {
+    labels: String,
+    row: &'a BackendRow,
+}
 
 impl Families {
     fn about_us(&mut self, snapshot: &Snapshot) {
         self.family("build_info", "gauge", "The plugin; its version is a label.");
-        self.sample("build_info", &[("version", snapshot.version)], 1);
+        self.sample("build_info", "", &labels(&[("version", snapshot.version)]), "", 1);
         self.family(
             "start_time_seconds",
             "gauge",
             "When the plugin was loaded, in seconds of the Unix epoch.",
         );
-        self.sample("start_time_seconds", &[], snapshot.time.saturating_sub(snapshot.uptime));
+        self.sample("start_time_seconds", "", "", "", snapshot.time.saturating_sub(snapshot.uptime));
     }
 
     fn of_routes(&mut self, snapshot: &Snapshot) {
@@ -63,24 +76,29 @@ impl Families {
         for (name, help, value) in counters {
             self.family(name, "counter", help);
             for route in &snapshot.routes {
-                self.sample(name, &[("entry", &route.entry)], value(route));
+                self.sample(name, "", &labels(&[("entry", &route.entry)]), "", value(route));
             }
         }
         let waiting = "entry_waiting_requests";
         self.family(waiting, "gauge", "Requests that wait for a server with room.");
         for route in &snapshot.routes {
-            self.sample(waiting, &[("entry", &route.entry)], route.waiting);
+            self.sample(waiting, "", &labels(&[("entry", &route.entry)]), "", route.waiting);
         }
     }
 
-    fn of_servers(&mut self, snapshot: &Snapshot) {
+    fn of_servers(&mut self, servers: &[Server<'_>]) {
         let state = "server_state";
         self.family(state, "gauge", "1 for the state that the server is in.");
-        each_server(snapshot, |labels, server| {
-            for one in ["online", "offline", "unresolved", "disabled"] {
-                self.sample(state, &with(labels, ("state", one)), u8::from(server.state == one));
+        for server in servers {
+            for (label, one) in [
+                (",state=\"online\"", "online"),
+                (",state=\"offline\"", "offline"),
+                (",state=\"unresolved\"", "unresolved"),
+                (",state=\"disabled\"", "disabled"),
+            ] {
+                self.sample(state, "", &server.labels, label, u8::from(server.row.state == one));
             }
-        });
+        }
         let gauges: [ServerNumber; 3] = [
             ("server_weight", "Shares of the requests that the server gets.", |s| u64::from(s.weight)),
             ("server_active_requests", "Requests that the server works on.", |s| u64::from(s.active)),
@@ -107,29 +125,25 @@ impl Families {
                 |s| s.connections_stale,
             ),
         ];
-        let of_kind = |kind| move |(name, help, value)| (kind, name, help, value);
-        for (kind, name, help, value) in
-            gauges.into_iter().map(of_kind("gauge")).chain(counters.into_iter().map(of_kind("counter")))
-        {
-            self.family(name, kind, help);
-            each_server(snapshot, |labels, server| self.sample(name, labels, value(server)));
+        for (kind, numbers) in [("gauge", &gauges[..]), ("counter", &counters[..])] {
+            for (name, help, value) in numbers {
+                self.family(name, kind, help);
+                for server in servers {
+                    self.sample(name, "", &server.labels, "", value(server.row));
+                }
+            }
         }
         let responses = "server_responses_total";
         self.family(responses, "counter", "Answers of the server by the hundreds of their status.");
-        each_server(snapshot, |labels, server| {
-            let classes = [
-                ("2xx", server.status_2xx),
-                ("3xx", server.status_3xx),
-                ("4xx", server.status_4xx),
-                ("5xx", server.status_5xx),
-            ];
-            for (code, count) in classes {
-                self.sample(responses, &with(labels, ("code", code)), count);
-            }
-        });
+        for Server { labels, row } in servers {
+            self.sample(responses, "", labels, ",code=\"2xx\"", row.status_2xx);
+            self.sample(responses, "", labels, ",code=\"3xx\"", row.status_3xx);
+            self.sample(responses, "", labels, ",code=\"4xx\"", row.status_4xx);
+            self.sample(responses, "", labels, ",code=\"5xx\"", row.status_5xx);
+        }
     }
 
-    fn durations(&mut self, snapshot: &Snapshot) {
+    fn durations(&mut self, servers: &[Server<'_>]) {
         type Which = fn(&BackendRow) -> &Distribution;
         let families: [(&str, &str, Which); 3] = [
             ("server_connect_seconds", "How long connections took to open.", |s| &s.spread.connect),
@@ -140,41 +154,38 @@ impl Families {
                 &s.spread.total
             }),
         ];
+        // Whole microseconds were recorded: what counts as one less took less than the bound.
+        let bounds: Vec<(u64, String)> = BOUNDS
+            .map(|exponent| 1 << exponent)
+            .map(|us| (us - 1, format!(",le=\"{}\"", Seconds(us))))
+            .collect();
         for (name, help, which) in families {
             self.family(name, "histogram", help);
-            each_server(snapshot, |labels, server| self.histogram(name, labels, which(server)));
+            for server in servers {
+                let all = which(server.row);
+                for ((_, label), count) in bounds.iter().zip(all.up_to(bounds.iter().map(|(us, _)| *us))) {
+                    self.sample(name, "_bucket", &server.labels, label, count);
+                }
+                self.sample(name, "_bucket", &server.labels, ",le=\"+Inf\"", all.count());
+                self.sample(name, "_sum", &server.labels, "", Seconds(all.sum_us()));
+                self.sample(name, "_count", &server.labels, "", all.count());
+            }
         }
-    }
-
-    fn histogram(&mut self, name: &str, labels: Labels<'_>, all: &Distribution) {
-        let bucket = format!("{name}_bucket");
-        for exponent in BOUNDS {
-            let us = 1u64 << exponent;
-            let bound = Seconds(us).to_string();
-            // Whole microseconds were recorded: what counts as one less took less than the bound.
-            self.sample(&bucket, &with(labels, ("le", &bound)), all.at_most(us - 1));
-        }
-        self.sample(&bucket, &with(labels, ("le", "+Inf")), all.count());
-        self.sample(&format!("{name}_sum"), labels, Seconds(all.sum_us()));
-        self.sample(&format!("{name}_count"), labels, all.count());
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         let _ = write!(self.out, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");
     }
 
-    fn sample(&mut self, name: &str, labels: Labels<'_>, value: impl Display) {
-        self.out.push_str(PREFIX);
-        self.out.push_str(name);
-        let mut mark = '{';
-        for (label, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-            let _ = write!(self.out, "{mark}{label}=\"");
-            escape(&mut self.out, value);
-            self.out.push('"');
-            mark = ',';
+    /// One sample; `more` is a further label, with its comma.
+    fn sample(&mut self, name: &str, suffix: &str, labels: &str, more: &str, value: impl Display) {
+        for part in [PREFIX, name, suffix] {
+            self.out.push_str(part);
         }
-        if mark == ',' {
-            self.out.push('}');
+        if !labels.is_empty() {
+            for part in ["{", labels, more, "}"] {
+                self.out.push_str(part);
+            }
         }
         let _ = writeln!(self.out, " {value}");
     }
@@ -182,20 +193,16 @@ impl Families {
 
 const PREFIX: &str = "monkey_proxy_";
 
-/// Every server with its labels. One without a name has no such label.
-fn each_server(snapshot: &Snapshot, mut tell: impl FnMut(Labels<'_>, &BackendRow)) {
-    for route in &snapshot.routes {
-        for server in &route.backends {
-            let name = server.name.as_deref().unwrap_or_default();
-            tell(&[("entry", &route.entry), ("server", &server.address), ("name", name)], server);
-        }
+/// Labels one after the other, but for those without a value, which are none.
+fn labels(all: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for (label, value) in all.iter().filter(|(_, value)| !value.is_empty()) {
+        let comma = if out.is_empty() { "" } else { "," };
+        let _ = write!(out, "{comma}{label}=\"");
+        escape(&mut out, value);
+        out.push('"');
     }
-}
-
-fn with<'a>(labels: Labels<'a>, one: (&'a str, &'a str)) -> Vec<(&'a str, &'a str)> {
-    let mut all = labels.to_vec();
-    all.push(one);
-    all
+    out
 }
 
 fn escape(out: &mut String, value: &str) {

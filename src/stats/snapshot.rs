@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::events::Event;
 use super::histogram::Distribution;
+use super::seconds::History;
 
 /// The version of the JSON form: it changes when a name goes away or changes its meaning.
 pub const SCHEMA: u32 = 1;
@@ -136,6 +137,9 @@ pub struct BackendRow {
     pub last_error: Option<Event>,
     /// What happened to it lately, the latest first.
     pub events: Vec<Event>,
+    /// Requests in each of the last seconds.
+    #[serde(skip)]
+    pub history: History,
     /// The durations in full.
     #[serde(skip)]
     pub spread: Spread,

@@ -15,7 +15,6 @@ mod monkey;
 mod report;
 mod say;
 mod status;
-mod surroundings;
 
 use std::process::ExitCode;
 

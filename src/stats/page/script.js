@@ -1,0 +1,64 @@
+
+// Renews what changes: the page is fetched again, and each part marked with data-live takes the place
+// of the old one. So there is one way from numbers to text, on the server, and details stay open.
+(() => {
+  "use strict";
+  const every = 2000;
+  const patience = 5000;
+  const status = document.getElementById("status");
+  const button = document.getElementById("pause");
+  let paused = false;
+  let busy = false;
+  let lostAt = "";
+
+  const clock = () => new Date().toLocaleTimeString();
+
+  const say = (text, trouble) => {
+    if (status.textContent !== text) status.textContent = text;
+    status.classList.toggle("trouble", trouble);
+  };
+
+  const isReading = () => {
+    const selection = document.getSelection();
+    return selection !== null && !selection.isCollapsed;
+  };
+
+  const renew = (fresh) => {
+    for (const part of fresh.querySelectorAll("[data-live]")) {
+      const old = document.getElementById(part.id);
+      // Another configuration: nothing stands where it did.
+      if (old === null) return location.reload();
+      if (!old.isEqualNode(part)) old.replaceChildren(...part.childNodes);
+    }
+  };
+
+  const ask = async () => {
+    if (paused || busy || document.hidden) return;
+    busy = true;
+    try {
+      const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(patience) });
+      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
+      const text = await answer.text();
+      if (!paused && !isReading()) renew(new DOMParser().parseFromString(text, "text/html"));
+      lostAt = "";
+      if (!paused) say("Live", false);
+    } catch (error) {
+      lostAt = lostAt || clock();
+      say(`No answer since ${lostAt}; these numbers are older. Trying again.`, true);
+    } finally {
+      busy = false;
+    }
+  };
+
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    paused = !paused;
+    button.setAttribute("aria-pressed", String(paused));
+    button.textContent = paused ? "Go on" : "Pause";
+    say(paused ? "Paused" : "Live", false);
+    ask();
+  });
+  document.addEventListener("visibilitychange", ask);
+  setInterval(ask, every);
+  say("Live", false);
+})();
