@@ -493,6 +493,43 @@ fn a_log_that_cannot_be_written_is_told_of_once_and_keeps_nobody_waiting() {
     });
 }
 
+#[test]
+fn an_answer_that_changes_the_protocol_has_a_name_and_a_line() {
+    for_each_host(|kind| {
+        let log = Log::new();
+        let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let a = Backend::start("a", vice::raw(head, Next::Close));
+        let conf = Conf::new()
+            .route("^/app", &[&a])
+            .with(&log.key())
+            .with("RequestId X-Request-Id")
+            .with("ProxyStatus on");
+        let host = Host::start(kind, conf);
+        let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+        let answer = host.client().ask("GET", "/app", fields, b"");
+        assert_eq!(answer.status, 101);
+        let line = log.pairs();
+        assert_eq!(answer.header("X-Request-Id"), Some(line["id"].as_str()));
+        assert_eq!(proxy_status(&answer)[0]["received-status"], "101");
+        assert_eq!((line["status"].as_str(), line["code"].as_str()), ("101", "ok"));
+    });
+}
+
+#[test]
+fn a_server_that_goes_offline_is_named_with_the_cause_in_one_line() {
+    for_each_host(|kind| {
+        let a = Backend::refuses("a");
+        let conf = Conf::new().route("^/app", &[&a]).with("AttemptsCount 1").with("OfflineTimeOut 60");
+        let host = Host::start(kind, conf);
+        host.get("/app").expect(502);
+        if prints(kind) {
+            let told =
+                format!("backend {} is offline for 60 s: cannot connect: Connection refused", a.address());
+            host.expect_output(&told);
+        }
+    });
+}
+
 /// Whether what the plugin says can be read in `Host::output`.
 fn prints(kind: Kind) -> bool {
     kind.is_harness()

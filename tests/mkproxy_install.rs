@@ -228,6 +228,41 @@ fn what_cannot_be_right_is_refused_with_the_remedy() {
 }
 
 #[test]
+fn monkeys_own_files_are_checked_with_those_of_the_plugin() {
+    let folder = Folder::new("1.8");
+    let conf = folder.path("conf");
+    let check = || {
+        let output = mkproxy(&["check", "--strict", "--format", "json", "--conf", conf.to_str().unwrap()]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let problems = report["problems"].as_array().unwrap().clone();
+        let told =
+            problems.iter().map(|problem| (problem["code"].to_string(), problem["line"].as_u64().unwrap()));
+        (output.status.code().unwrap(), told.collect::<Vec<_>>())
+    };
+    assert_eq!(folder.run("install", &["--handlers"]).0, 0);
+    assert_eq!(check(), (0, Vec::new()));
+
+    let text = "[PROXY_ENTRY]\n Match ^/app/ ^/new/ \\.php$\n ServerList 127.0.0.1:2001 a\n WhenAllOffline static\n\
+                StatisticsURL /status\n[PROXY_ENTRY]\n Match [a-z]$\n Server localhost:2001 disabled\n Server b\n";
+    fs::write(conf.join("plugins/proxy_reverse/proxy_reverse.conf"), text).unwrap();
+    let code = |code: &str| format!("\"{code}\"");
+    let (own, leave, handed) = (code("own-server"), code("static-in-1.8"), code("not-handed-over"));
+    let expected = [(own.clone(), 3), (leave, 4), (handed.clone(), 2), (handed.clone(), 2), (handed, 5)];
+    assert_eq!(check(), (3, expected.to_vec()));
+
+    folder.run("uninstall", &[]);
+    let codes: Vec<String> = check().1.into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, [code("not-loaded"), own, code("static-in-1.8"), code("no-handlers")]);
+
+    // The other family asks for every request, and can take them back.
+    let folder = Folder::new("1.5");
+    folder.run("install", &[]);
+    let conf = folder.path("conf");
+    fs::write(conf.join("plugins/proxy_reverse/proxy_reverse.conf"), text.replace("2001", "2002")).unwrap();
+    assert_eq!(mkproxy(&["check", "--strict", "--conf", conf.to_str().unwrap()]).status.code(), Some(0));
+}
+
+#[test]
 fn manual_pages_and_completions_are_written() {
     let folder = tempfile::tempdir().unwrap();
     let output = mkproxy(&["man", folder.path().to_str().unwrap()]);

@@ -39,6 +39,11 @@ impl Place {
         self.span.line
     }
 
+    /// The column of the key, counted in characters from 1.
+    pub fn column(&self) -> usize {
+        self.span.column
+    }
+
     /// How it is called in a list about the file `root`: `entry:23`, `defaults:more.conf:3`, with
     /// the variables as in `entry:23, env PORT`.
     pub fn seen_from(&self, root: &Path) -> String {

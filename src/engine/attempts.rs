@@ -264,12 +264,15 @@ impl<N: Network> Worker<N> {
         let failed = order.failed(trouble, attempt);
         let Attempt { backend, reused, trial, .. } = *attempt;
         let blame = order.attempts.blame(&failed, failure, backend);
-        let request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
+        let mut request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
         let next = order.next(&failed, now);
         if blame != Blame::Backend
             && let Some(exchange) = self.exchanges.get_mut(key)
         {
             exchange.cause = Cause::Poisoned;
+            if let Some(id) = exchange.record.as_ref().map(|record| record.id()).filter(|id| !id.is_empty()) {
+                request = format!("{request} ({id})");
+            }
         }
         match blame {
             Blame::Backend => self.judge(&route, backend, trial, reused, failure, now),

@@ -1,6 +1,7 @@
 //! Attempts and exchanges that end before their time: who is blamed, whether
 //! another backend is asked, what the client is told.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,8 +195,7 @@ impl<N: Network> Worker<N> {
             return;
         }
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            log::warn!("backend {label}: {failure}");
-            self.tell(route, backend, flip, now);
+            self.tell(route, backend, flip, failure, now);
         }
     }
 
@@ -204,32 +204,38 @@ impl<N: Network> Worker<N> {
         let why = format_args!("it answered {status}");
         route.note(backend, Kind::Failure, why, None, now);
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            let label = &route.labels[backend];
-            log::warn!("backend {label}: {why}");
-            self.tell(route, backend, flip, now);
+            self.tell(route, backend, flip, &why, now);
         }
     }
 
     /// Counts a whole answer in a backend's favour.
     pub(super) fn praise(&mut self, route: &Route, backend: usize, now: Now) {
         if let Some(flip) = route.cluster.record_success(backend, now.ms) {
-            self.tell(route, backend, flip, now);
+            self.tell(route, backend, flip, &"it answered", now);
         }
     }
 
-    /// Tells the operator that a backend went or came back, and who asks it from now on.
-    fn tell(&self, route: &Route, backend: usize, flip: Flip, now: Now) {
-        let label = &route.labels[backend];
+    /// Tells the operator that a backend went or came back, and why, and who asks it from now on.
+    fn tell(&self, route: &Route, backend: usize, flip: Flip, why: &dyn fmt::Display, now: Now) {
         route.note_flip(backend, flip, now);
-        match flip {
-            Flip::WentOffline { until_ms, .. } => {
-                let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
-                log::warn!("backend {label} is offline for {seconds} s (entry {})", route.place);
-                self.shared.bell.ring();
-            }
+        let left_out = match flip {
             // Of checks tells who makes them.
-            Flip::BecameUnfit => {}
-            Flip::CameBack => log::info!("backend {label} is back online (entry {})", route.place),
+            Flip::BecameUnfit => None,
+            Flip::WentOffline { .. } | Flip::CameBack => route.changes[backend].say(now.ms),
+        };
+        let (label, place) = (&route.labels[backend], &route.place);
+        match (flip, left_out) {
+            (Flip::WentOffline { until_ms, .. }, Some(left_out)) => {
+                let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
+                log::warn!("backend {label} is offline for {seconds} s: {why} (entry {place}){left_out}");
+            }
+            (Flip::CameBack, Some(left_out)) => {
+                log::info!("backend {label} is back online: {why} (entry {place}){left_out}");
+            }
+            _ => {}
+        }
+        if let Flip::WentOffline { .. } = flip {
+            self.shared.bell.ring();
         }
     }
 }

@@ -13,6 +13,7 @@ use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
 use super::record::{EXPLAIN, IdSource, Logs};
+use super::seldom::Changes;
 use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::{Algorithm, Backoff, Cluster, ConnectionNumbers, HealthPolicy, LastResort, Plan, draw};
 use crate::config::{
@@ -161,6 +162,7 @@ fn route(
         index,
         first_row,
         recorders: backends.iter().map(|_| Recorder::default()).collect(),
+        changes: backends.iter().map(|_| Changes::default()).collect(),
         endpoints: backends,
         names,
         labels,

@@ -9,6 +9,7 @@ use super::endpoint::Endpoint;
 use super::poison::Poison;
 use super::probing::Bell;
 use super::record::{IdSource, LogFile, Logs};
+use super::seldom::Changes;
 use crate::balancer::{Algorithm, Cluster, ConnectionNumbers};
 use crate::config::{Settings, WhenAllOffline};
 use crate::http::claims::Viewers;
@@ -65,6 +66,8 @@ pub struct Route {
     pub names: Vec<Option<String>>,
     /// What messages call each backend.
     pub labels: Vec<String>,
+    /// How often the changes of each backend are told.
+    pub changes: Vec<Changes>,
     /// Its own index among the routes.
     pub index: usize,
     /// The row of its first backend in the tallies.

@@ -9,15 +9,25 @@ use crate::cli::{self, Check, Failure, Format, Status};
 use crate::effective;
 use crate::report::{Report, Sources};
 use crate::say;
+use crate::surroundings;
 
 /// Checks the file and reports.
 pub fn run(command: &Check) -> Result<Status, Failure> {
     if command.format == Format::Conf && !command.effective {
         cli::wrong_usage("--format conf belongs to --effective");
     }
-    let input = Input::read(&command.file)?;
+    let file = match (&command.file, &command.conf) {
+        (Some(file), _) => file.clone(),
+        (None, Some(conf)) => conf.join("plugins/proxy_reverse/proxy_reverse.conf"),
+        (None, None) => cli::wrong_usage("a FILE is missing, or --conf with Monkey's configuration folder"),
+    };
+    let input = Input::read(&file)?;
     let result = input.config();
-    let report = Report::new(&result);
+    let further = match (&command.conf, &result) {
+        (Some(conf), Ok(config)) => surroundings::problems(conf, config)?,
+        _ => Vec::new(),
+    };
+    let report = Report::new(&result, further);
     let status = match () {
         () if report.errors > 0 => Status::Failed,
         () if report.warnings > 0 && command.strict => Status::Warned,
@@ -82,7 +92,7 @@ pub fn good(file: &Path) -> Result<Option<Config>, Failure> {
     let input = Input::read(file)?;
     let result = input.config();
     if result.is_err() {
-        Report::new(&result).print(&input.sources);
+        Report::new(&result, Vec::new()).print(&input.sources);
     }
     Ok(result.ok())
 }

@@ -38,7 +38,10 @@ pub enum Command {
 #[command(after_help = CHECK_STATUS)]
 pub struct Check {
     /// The file, usually plugins/proxy_reverse/proxy_reverse.conf below Monkey's configuration; - for standard input
-    pub file: PathBuf,
+    pub file: Option<PathBuf>,
+    /// Monkey's configuration folder: whether its own files fit, too; FILE may be left out then
+    #[arg(long, value_name = "DIR")]
+    pub conf: Option<PathBuf>,
     /// For whom to write
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,

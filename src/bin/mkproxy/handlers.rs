@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use monkey_proxy_reverse::config::{Config, Pattern};
+use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Look;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};
@@ -82,6 +83,36 @@ fn in_dialect(pattern: &Pattern) -> Option<Vec<String>> {
     Some(texts.iter().map(|text| literal(text)).collect())
 }
 
+/// A path that this pattern matches, if one is easily told.
+pub fn example(pattern: &Pattern) -> Option<String> {
+    let regex = RegexBuilder::new(&pattern.text).case_insensitive(true).unicode(false).build().ok()?;
+    let hir = ParserBuilder::new().unicode(false).utf8(false).build().parse(&pattern.text).ok()?;
+    let texts = [ExtractKind::Prefix, ExtractKind::Suffix].into_iter().filter_map(|kind| {
+        let seq = Extractor::new().kind(kind).extract(&hir);
+        String::from_utf8(seq.literals()?.first()?.as_bytes().to_vec()).ok()
+    });
+    let candidates = texts.flat_map(|text| [text.clone(), format!("/x{text}"), format!("{text}x")]);
+    let is_path = |path: &String| path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
+    candidates.filter(is_path).find(|path| regex.is_match(path.as_bytes()))
+}
+
+/// What a pattern of Monkey 1.8 matches; `None` if that is not certain. Classes of several patterns
+/// share their memory there.
+pub fn as_regex(pattern: &str) -> Option<Regex> {
+    if pattern.contains(['[', ']']) || !pattern.is_ascii() {
+        return None;
+    }
+    let mut text = String::new();
+    for c in pattern.chars() {
+        // What is special to us alone stands for itself.
+        if "|(){}".contains(c) {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    RegexBuilder::new(&text).unicode(false).build().ok()
+}
+
 fn literal(text: &[u8]) -> String {
     let mut pattern = String::new();
     for &byte in text {
@@ -97,6 +128,27 @@ fn literal(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn pattern(text: &str) -> Pattern {
+        Pattern { text: text.to_owned(), path: std::sync::Arc::from(Path::new("p")), line: 1, column: 1 }
+    }
+
+    #[test]
+    fn examples_are_matched() {
+        for (text, path) in [
+            ("^/app/", Some("/app/")),
+            (r"\.php$", Some("/x.php")),
+            (r"^/shop/.*\.jpg$", None),
+            ("app", Some("/xapp")),
+            (".*", None),
+        ] {
+            assert_eq!(example(&pattern(text)).as_deref(), path, "{text}");
+        }
+        let is_match = |theirs: &str, path: &str| as_regex(theirs).unwrap().is_match(path.as_bytes());
+        assert!(is_match("/app/.*", "/x/app/y") && !is_match("^/app/", "/APP/"));
+        assert!(!is_match("^/(a|b)", "/a") && is_match("^/(a|b)", "/(a|b)"));
+        assert!(as_regex("[a-z]").is_none());
+    }
+
     #[test]
     fn patterns_are_put_into_the_dialect() {
         for (ours, theirs) in [
@@ -109,10 +161,8 @@ mod tests {
             (".*", None),
             ("^[a-z]+", None),
         ] {
-            let path = std::sync::Arc::from(Path::new("p"));
-            let pattern = Pattern { text: ours.to_owned(), path, line: 1, column: 1 };
             let theirs = theirs.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>());
-            assert_eq!(in_dialect(&pattern), theirs, "{ours}");
+            assert_eq!(in_dialect(&pattern(ours)), theirs, "{ours}");
         }
     }
 }

@@ -15,6 +15,7 @@ mod monkey;
 mod report;
 mod say;
 mod status;
+mod surroundings;
 
 use std::process::ExitCode;
 

@@ -4,28 +4,86 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use monkey_proxy_reverse::config::{Config, ConfigError, ConfigErrors, ErrorKind};
+use monkey_proxy_reverse::config::{self, Config, ConfigError, ConfigErrors, ErrorKind};
 use serde_json::{Value, json};
 
 use crate::say;
 
+/// One thing that there is to say.
+pub struct Problem {
+    is_warning: bool,
+    code: String,
+    path: PathBuf,
+    /// Line and column from 1; 0 is the whole file.
+    line: usize,
+    column: usize,
+    message: String,
+    remedy: String,
+    /// What the plugin says; nothing if it is no business of its.
+    kind: Option<ErrorKind>,
+}
+
+impl Problem {
+    /// A warning about a whole file.
+    pub fn of_file(code: &str, path: &Path, message: &str, remedy: &str) -> Problem {
+        Problem {
+            is_warning: true,
+            code: code.to_owned(),
+            path: path.to_owned(),
+            line: 0,
+            column: 0,
+            message: message.to_owned(),
+            remedy: remedy.to_owned(),
+            kind: None,
+        }
+    }
+
+    /// A warning about a line.
+    pub fn at(code: &str, place: &config::Place, message: &str, remedy: &str) -> Problem {
+        let (line, column) = (place.line(), place.column());
+        Problem { line, column, ..Problem::of_file(code, place.path(), message, remedy) }
+    }
+
+    /// Whether it says the same of the same line.
+    pub fn is_as(&self, other: &Problem) -> bool {
+        (&self.path, self.line, &self.message) == (&other.path, other.line, &other.message)
+    }
+}
+
+impl From<&ConfigError> for Problem {
+    fn from(error: &ConfigError) -> Problem {
+        let (message, remedy) = error.summary_and_remedy();
+        Problem {
+            is_warning: error.is_warning(),
+            code: error.code(),
+            path: error.path().to_owned(),
+            line: error.line(),
+            column: error.column(),
+            message,
+            remedy,
+            kind: Some(error.kind().clone()),
+        }
+    }
+}
+
 /// Everything that there is to say about a configuration.
-pub struct Report<'a> {
-    problems: Vec<&'a ConfigError>,
+pub struct Report {
+    problems: Vec<Problem>,
     /// How many of them keep the plugin from starting.
     pub errors: usize,
     /// How many do not.
     pub warnings: usize,
 }
 
-impl<'a> Report<'a> {
-    /// What came of reading it.
-    pub fn new(result: &'a Result<Config, ConfigErrors>) -> Report<'a> {
-        let problems: Vec<&ConfigError> = match result {
-            Ok(config) => config.warnings.iter().collect(),
-            Err(errors) => errors.iter().collect(),
+impl Report {
+    /// What came of reading it, and what else there is.
+    pub fn new(result: &Result<Config, ConfigErrors>, further: Vec<Problem>) -> Report {
+        let mut problems: Vec<Problem> = match result {
+            Ok(config) => config.warnings.iter().map(Problem::from).collect(),
+            Err(errors) => errors.iter().map(Problem::from).collect(),
         };
-        let warnings = problems.iter().filter(|problem| problem.is_warning()).count();
+        problems.extend(further);
+        let warnings = problems.iter().filter(|problem| problem.is_warning).count();
         Report { errors: problems.len() - warnings, warnings, problems }
     }
 
@@ -38,18 +96,17 @@ impl<'a> Report<'a> {
 
     /// One object; `problems` is a list in the order of the file.
     pub fn to_json(&self, sources: &Sources) -> Value {
-        let row = |problem: &&ConfigError| {
-            let (message, remedy) = problem.summary_and_remedy();
+        let row = |problem: &Problem| {
             let place = Place::of(problem, sources);
             json!({
-                "severity": if problem.is_warning() { "warning" } else { "error" },
-                "code": problem.code(),
-                "file": problem.path().to_string_lossy(),
-                "line": problem.line(),
-                "column": problem.column(),
-                "end_column": place.as_ref().map(|place| problem.column() + place.width),
-                "message": message,
-                "remedy": remedy,
+                "severity": if problem.is_warning { "warning" } else { "error" },
+                "code": problem.code,
+                "file": problem.path.to_string_lossy(),
+                "line": problem.line,
+                "column": problem.column,
+                "end_column": place.as_ref().map(|place| problem.column + place.width),
+                "message": problem.message,
+                "remedy": problem.remedy,
                 "source": place.map(|place| place.line),
             })
         };
@@ -93,19 +150,19 @@ struct Place {
 }
 
 impl Place {
-    fn of(problem: &ConfigError, sources: &Sources) -> Option<Place> {
-        let line = sources.line(problem.path(), problem.line())?;
-        let start = line.char_indices().nth(problem.column() - 1).map_or(line.len(), |(at, _)| at);
+    fn of(problem: &Problem, sources: &Sources) -> Option<Place> {
+        let line = sources.line(&problem.path, problem.line)?;
+        let start = line.char_indices().nth(problem.column - 1).map_or(line.len(), |(at, _)| at);
         let rest = &line[start..];
         let word = rest.split([' ', '\t']).next().unwrap_or_default();
-        let text = match problem.kind() {
-            ErrorKind::BadValue { value, .. } if rest.starts_with(value.as_str()) => value,
-            ErrorKind::UnknownBalancer { name, .. } if rest.starts_with(name.as_str()) => name,
-            ErrorKind::BadPattern { .. } | ErrorKind::NotAComment => "",
-            ErrorKind::UnsetVariable { .. } | ErrorKind::BadVariable { .. } => {
+        let text = match problem.kind.as_ref() {
+            Some(ErrorKind::BadValue { value, .. }) if rest.starts_with(value.as_str()) => value,
+            Some(ErrorKind::UnknownBalancer { name, .. }) if rest.starts_with(name.as_str()) => name,
+            Some(ErrorKind::BadPattern { .. } | ErrorKind::NotAComment) => "",
+            Some(ErrorKind::UnsetVariable { .. } | ErrorKind::BadVariable { .. }) => {
                 rest.split_inclusive('}').next().unwrap_or(rest)
             }
-            ErrorKind::UnknownSection { .. } | ErrorKind::UnclosedSection => rest.trim_end(),
+            Some(ErrorKind::UnknownSection { .. } | ErrorKind::UnclosedSection) => rest.trim_end(),
             _ if rest.starts_with('[') => rest.split_inclusive(']').next().unwrap_or(rest),
             _ => word,
         };
@@ -114,11 +171,11 @@ impl Place {
     }
 }
 
-fn shown(problem: &ConfigError, sources: &Sources) -> String {
-    let level = if problem.is_warning() { Level::WARNING } else { Level::ERROR };
-    let (message, remedy) = problem.summary_and_remedy();
-    let title = level.primary_title(message.as_str());
-    let path = printable(&problem.path().to_string_lossy());
+fn shown(problem: &Problem, sources: &Sources) -> String {
+    let level = if problem.is_warning { Level::WARNING } else { Level::ERROR };
+    let remedy = &problem.remedy;
+    let title = level.primary_title(problem.message.as_str());
+    let path = printable(&problem.path.to_string_lossy());
     let place = Place::of(problem, sources);
     let mut group = match &place {
         Some(place) => {
@@ -126,7 +183,7 @@ fn shown(problem: &ConfigError, sources: &Sources) -> String {
             let end = end.map_or(place.line.len(), |(at, _)| place.start + at);
             title.element(
                 Snippet::source(place.line.as_str())
-                    .line_start(problem.line())
+                    .line_start(problem.line)
                     .path(path.as_str())
                     .annotation(AnnotationKind::Primary.span(place.start..end.max(place.start))),
             )

@@ -195,18 +195,17 @@ impl Prober {
         if let Some(Flip::CameBack) = flip {
             route.note_flip(backend, Flip::CameBack, now);
         }
+        let Some(left_out) = route.changes[backend].say(now.ms) else { return };
+        let place = &route.place;
         match (fitness, flip) {
             (Fitness::Unfit, _) => log::warn!(
-                "backend {label} is offline until it passes its check ({check}): {why} (entry {})",
-                route.place
+                "backend {label} is offline until it passes its check ({check}): {why} (entry {place}){left_out}"
             ),
             (Fitness::Fit, Some(Flip::CameBack)) => log::info!(
-                "backend {label} passes its check ({check}) and is back online (entry {})",
-                route.place
+                "backend {label} passes its check ({check}) and is back online (entry {place}){left_out}"
             ),
             (Fitness::Fit, _) => log::info!(
-                "backend {label} passes its check ({check}); a request will try it (entry {})",
-                route.place
+                "backend {label} passes its check ({check}); a request will try it (entry {place}){left_out}"
             ),
         }
     }
