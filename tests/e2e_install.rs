@@ -24,6 +24,19 @@ fn an_installed_plugin_proxies() {
     });
 }
 
+/// What only the tool needs stays out of the server's memory.
+#[test]
+fn the_plugin_has_nothing_of_the_tool() {
+    let holds = |file: &Path, crate_name: &str| {
+        let bytes = fs::read(file).unwrap();
+        memchr::memmem::find(&bytes, crate_name.as_bytes()).is_some()
+    };
+    for crate_name in ["clap_builder", "crossterm", "annotate_snippets", "clap_mangen"] {
+        assert!(!holds(&build::plugin(), crate_name), "{crate_name}");
+        assert!(holds(Path::new(env!("CARGO_BIN_EXE_mkproxy")), crate_name), "{crate_name}");
+    }
+}
+
 /// Makes the folder one that has never seen the plugin, but for its configuration, and installs.
 fn reinstall(kind: Kind, conf: &Path) {
     let (loader, site) = (conf.join("plugins.load"), conf.join("sites/default"));

@@ -173,6 +173,20 @@ const RULES: &[(KeyId, Rule)] = &[
     }),
     (KeyId::ConnectTimeOut, connect_timeout),
     (KeyId::StatisticsUrl, statistics_url),
+    (KeyId::StatisticsAllow, |entry| {
+        let key = KeyId::StatisticsAllow;
+        let remedy = "write StatisticsURL, as in 'StatisticsURL /proxy/statistics'";
+        entry.settings.statistics_url.is_none().then(|| no_effect(key, "there is no StatisticsURL", remedy))
+    }),
+    (KeyId::ProxyLogFormat, |entry| {
+        let remedy = "write ProxyLog, as in 'ProxyLog /var/log/monkey/proxy.log'";
+        entry
+            .settings
+            .tracing
+            .log
+            .is_none()
+            .then(|| no_effect(KeyId::ProxyLogFormat, "ProxyLog is off", remedy))
+    }),
     (KeyId::TrustedProxies, |entry| {
         let everybody = entry.settings.heads.trusted_proxies.iter().any(|network| network.prefix_len() == 0);
         everybody.then_some(ErrorKind::EverybodyTrusted)
