@@ -81,6 +81,30 @@ fn who_asks_is_taken_for_the_client_unless_another_is_named() {
 }
 
 #[test]
+fn an_entry_that_does_not_allow_it_is_not_explained() {
+    for_each_host(|kind| {
+        let a = Backend::start("a", vice::echo());
+        let conf = Conf::new()
+            .route("^/secret", &[&a])
+            .with("StatisticsAllow 192.0.2.1")
+            .route("^/open", &[&a])
+            .with(&format!("StatisticsURL {STATISTICS}"));
+        let host = Host::start(kind, conf);
+        let open = explained(&host, "/open");
+        assert_eq!(
+            (open["outcome"].as_str(), open["passed_over"].as_array().unwrap().len()),
+            (Some("forwarded"), 0)
+        );
+        let secret = host.get(&format!("{STATISTICS}?explain=/secret")).expect(403);
+        assert!(
+            !secret.text().contains(&a.address()) && !secret.text().contains("^/secret"),
+            "{}",
+            secret.text()
+        );
+    });
+}
+
+#[test]
 fn the_page_is_text_or_html_without_a_hole_for_scripts() {
     for_each_host(|kind| {
         let a = Backend::start("a", vice::echo());

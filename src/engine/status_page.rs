@@ -8,6 +8,7 @@ use super::explain;
 use super::host::RequestParts;
 use super::shared::{Route, Shared, StatisticsPage};
 use crate::balancer::HealthState;
+use crate::http::claims::Viewers;
 use crate::http::reply;
 use crate::http::request::Request;
 use crate::stats::events::KEPT;
@@ -54,7 +55,9 @@ pub fn answer(
         let mut pairs = query.split('&').filter_map(|part| part.split_once('='));
         pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
     };
-    if let Some((status, body, content_type)) = explain::page(shared, query, parts.source, now) {
+    let may_see =
+        |route: &Route| Viewers::new(route.settings.statistics_allow.clone()).include(parts.source, request);
+    if let Some((status, body, content_type)) = explain::page(shared, query, parts.source, may_see, now) {
         return Answer { status, content_type, fields: NOSNIFF, body };
     }
     let events = value("events").and_then(|most| most.parse().ok()).unwrap_or(KEPT);

@@ -2,14 +2,21 @@
 
 use std::net::IpAddr;
 
-use super::{Question, explain};
+use super::{Passed, Question, explain};
 use crate::engine::Now;
-use crate::engine::shared::Shared;
+use crate::engine::shared::{Route, Shared};
 use crate::stats::html::escaped;
 
 /// Status, body and media type, if the query asks for an explanation. Who asks without an `ip`
-/// asks for itself: `source` are the bytes of its address.
-pub fn page(shared: &Shared, query: &str, source: &[u8], now: Now) -> Option<(u16, Vec<u8>, &'static str)> {
+/// asks for itself: `source` are the bytes of its address. Of entries that it may not see it learns
+/// that one of them takes the request, and no more.
+pub fn page(
+    shared: &Shared,
+    query: &str,
+    source: &[u8],
+    may_see: impl Fn(&Route) -> bool,
+    now: Now,
+) -> Option<(u16, Vec<u8>, &'static str)> {
     let value = |name: &str| {
         let pairs = query.split('&').filter_map(|part| part.split_once('='));
         pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).next()
@@ -29,7 +36,17 @@ pub fn page(shared: &Shared, query: &str, source: &[u8], now: Now) -> Option<(u1
         method: method.as_deref().unwrap_or("GET"),
         ..Question::get(&target)
     };
-    let answer = explain(shared, &question, now);
+    let mut answer = explain(shared, &question, now);
+    if let Some(entry) = &answer.entry
+        && !shared.routes.iter().any(|route| route.place == entry.place && may_see(route))
+    {
+        let text = b"an entry takes it whose StatisticsAllow does not name your address\n".to_vec();
+        return Some((403, text, TEXT));
+    }
+    let may_be_seen =
+        |passed: &Passed| shared.routes.iter().any(|route| route.place == passed.place && may_see(route));
+    answer.passed_over.retain(may_be_seen);
+    answer.not_reached.retain(may_be_seen);
     Some(match value("format").as_deref() {
         // Numbers and strings alone: nothing here can fail to be written.
         Some("json") => (200, serde_json::to_vec(&answer).unwrap_or_default(), "application/json"),
