@@ -91,8 +91,13 @@ impl Route {
         match flip {
             Flip::WentOffline { failures, until_ms } => {
                 let seconds = until_ms.saturating_sub(now.ms) / 1000;
-                let why = format_args!("{failures} failures in a row; next trial in {seconds} s");
-                self.note(backend, Kind::Offline, why, None, now);
+                self.note(
+                    backend,
+                    Kind::Offline,
+                    format_args!("{failures} failures in a row; next trial in {seconds} s"),
+                    None,
+                    now,
+                );
             }
             // Of checks tells who makes them.
             Flip::BecameUnfit => {}

@@ -201,10 +201,9 @@ impl<N: Network> Worker<N> {
 
     /// Counts an answer that the route takes for a failure of the backend, by its status.
     pub(super) fn judge_status(&mut self, route: &Route, backend: usize, trial: bool, status: u16, now: Now) {
-        let why = format_args!("it answered {status}");
-        route.note(backend, Kind::Failure, why, None, now);
+        route.note(backend, Kind::Failure, format_args!("it answered {status}"), None, now);
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            self.tell(route, backend, flip, &why, now);
+            self.tell(route, backend, flip, &format_args!("it answered {status}"), now);
         }
     }
 

@@ -62,8 +62,12 @@ impl Network for Sockets {
     fn alarm(&self) -> io::Result<TimerFd> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = TimerFd(timerfd_create(TimerfdClockId::Monotonic, flags)?);
-        let mut source = SourceFd(&timer.0.as_raw_fd());
-        self.poll.registry().register(&mut source, Source::Timer.into(), Interest::READABLE)?;
+        let descriptor = timer.0.as_raw_fd();
+        self.poll.registry().register(
+            &mut SourceFd(&descriptor),
+            Source::Timer.into(),
+            Interest::READABLE,
+        )?;
         Ok(timer)
     }
 
