@@ -188,8 +188,7 @@ impl Draft {
                 self.pattern_spans.clear();
             }
             KeyId::ServerList | KeyId::Server if self.servers.replace_inherited() => {
-                self.origins.forget(KeyId::ServerList);
-                self.origins.forget(KeyId::Server);
+                self.origins.forget_servers();
             }
             KeyId::TrustedProxies => self.settings.heads.trusted_proxies.clear(),
             KeyId::StatisticsAllow => self.settings.statistics_allow.clear(),
@@ -226,8 +225,13 @@ impl Draft {
         let (kind, settings) = (key.kind, &mut self.settings);
         let is_good = match key.id {
             KeyId::Match => return self.add_patterns(&span, value, problems),
-            KeyId::ServerList => return self.servers.add_list(&span, value, problems),
-            KeyId::Server => return self.servers.add_line(&span, value, problems),
+            KeyId::ServerList | KeyId::Server => {
+                match key.id {
+                    KeyId::ServerList => self.servers.add_list(&span, value, problems),
+                    _ => self.servers.add_line(&span, value, problems),
+                }
+                return self.origins.add_servers(key.id, self.servers.list().len());
+            }
             KeyId::LoadBalancer => return self.set_balancer(&span, text, problems),
             KeyId::StatisticsUrl => store(&mut settings.statistics_url, kind.url_path(text).map(Some)),
             KeyId::AttemptsCount => store(&mut settings.attempts_count, kind.number(text)),

@@ -38,7 +38,7 @@ pub use origins::{Origins, Place, Section};
 pub use retries::{Retries, RetryCause, RetryOn};
 pub use servers::{Capacity, OptionError, Server};
 pub use tracing::{Audience, LogFormat, Tracing};
-pub use written::{written, written_servers};
+pub use written::{ServerLine, written, written_servers};
 
 use error::{Problems, Span};
 use parse::ReadError;

@@ -66,12 +66,33 @@ impl fmt::Display for Section {
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     places: HashMap<KeyId, Vec<Place>>,
+    /// The line of each server of the entry.
+    servers: Vec<Place>,
 }
 
 impl Origins {
     /// The lines that say what the key is; none if that is built in.
     pub fn of(&self, key: KeyId) -> &[Place] {
         self.places.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The line that a server of the entry stands in, by its place in the list of all.
+    pub fn of_server(&self, index: usize) -> Option<&Place> {
+        self.servers.get(index)
+    }
+
+    /// The newest line of this key has added servers: there are so many now.
+    pub(super) fn add_servers(&mut self, key: KeyId, count: usize) {
+        if let Some(place) = self.place(key).cloned() {
+            self.servers.resize(count, place);
+        }
+    }
+
+    /// An entry begins to name its own servers.
+    pub(super) fn forget_servers(&mut self) {
+        self.forget(KeyId::ServerList);
+        self.forget(KeyId::Server);
+        self.servers.clear();
     }
 
     /// The line that decides about a key that stands once in a section.

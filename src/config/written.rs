@@ -1,6 +1,6 @@
 //! Values in the form that a file has them in: what is read comes out again.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use super::heads::{
@@ -129,23 +129,37 @@ pub fn written(entry: &ProxyEntry, key: KeyId) -> Vec<String> {
     vec![one]
 }
 
-/// The lines that name the servers, with their keys, in the order that the file has to have them
-/// in: a list takes those about whom there is nothing to say.
-pub fn written_servers(servers: &[Server]) -> Vec<(KeyId, String)> {
-    let mut lines: Vec<(KeyId, String)> = Vec::new();
-    for server in servers {
+/// A line that names servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLine {
+    /// `Server` or `ServerList`.
+    pub key: KeyId,
+    /// Its value.
+    pub value: String,
+    /// Those it names, by their places in the list of all.
+    pub servers: Range<usize>,
+}
+
+/// The lines that name the servers, in the order that the file has to have them in: a list takes
+/// those about whom there is nothing to say.
+pub fn written_servers(servers: &[Server]) -> Vec<ServerLine> {
+    let mut lines: Vec<ServerLine> = Vec::new();
+    for (at, server) in servers.iter().enumerate() {
         let plain = *server == Server::at(server.address.clone());
+        let key = if plain { KeyId::ServerList } else { KeyId::Server };
         match lines.last_mut() {
-            Some((KeyId::ServerList, list)) if plain => *list += &format!(" {}", server.address),
-            _ if plain => lines.push((KeyId::ServerList, server.address.to_string())),
-            _ => lines.push((KeyId::Server, described(server))),
+            Some(line) if plain && line.key == key => {
+                line.value += &format!(" {}", server.address);
+                line.servers.end = at + 1;
+            }
+            _ => lines.push(ServerLine { key, value: described(server), servers: at..at + 1 }),
         }
     }
     lines
 }
 
 fn server_lines(servers: &[Server], key: KeyId) -> Vec<String> {
-    written_servers(servers).into_iter().filter(|(id, _)| *id == key).map(|(_, line)| line).collect()
+    written_servers(servers).into_iter().filter(|line| line.key == key).map(|line| line.value).collect()
 }
 
 fn described(server: &Server) -> String {

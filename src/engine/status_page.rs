@@ -60,17 +60,22 @@ pub fn answer(
     if let Some((status, body, content_type)) = explain::page(shared, query, parts.source, may_see, now) {
         return Answer { status, content_type, fields: NOSNIFF, body };
     }
-    let events = value("events").and_then(|most| most.parse().ok()).unwrap_or(KEPT);
+    let events = |otherwise| value("events").and_then(|most| most.parse().ok()).unwrap_or(otherwise);
     match value("format") {
         Some("json") => {
-            Answer::ok("application/json", NOSNIFF, snapshot(shared, about, events, now).to_json())
+            let snapshot = snapshot(shared, about, events(EVENTS_IN_JSON), now);
+            Answer::ok("application/json", NOSNIFF, snapshot.to_json())
         }
         Some("prometheus") => {
             Answer::ok(prometheus::TYPE, NOSNIFF, prometheus::text(&snapshot(shared, about, 0, now)))
         }
-        _ => Answer::ok(html::TYPE, html::FIELDS, html::page(&snapshot(shared, about, events, now))),
+        _ => Answer::ok(html::TYPE, html::FIELDS, html::page(&snapshot(shared, about, events(KEPT), now))),
     }
 }
+
+/// Events of each server for programs that do not say how many they want: hundreds of servers in trouble
+/// must not keep a worker busy each time that somebody asks how they are.
+const EVENTS_IN_JSON: usize = 16;
 
 /// Why somebody does not get to see the page.
 const NOT_ALLOWED: &str = "StatisticsAllow in proxy_reverse.conf does not name your address, \

@@ -159,7 +159,7 @@ fn says_the_same_when_written_anew(config: &Config) {
     for entry in &config.entries {
         let servers = config::written_servers(&entry.servers);
         let mut lines: Vec<String> =
-            servers.into_iter().map(|(key, value)| format!("{} {value}", keys::name_of(key))).collect();
+            servers.into_iter().map(|line| format!("{} {}", keys::name_of(line.key), line.value)).collect();
         for key in KEYS.iter().filter(|key| !matches!(key.id, KeyId::ServerList | KeyId::Server)) {
             let values = config::written(entry, key.id);
             assert!(!values.is_empty() || key.default.is_none(), "{}", key.name);

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use clap::builder::styling::Style;
 use monkey_proxy_reverse::config::keys::{KEYS, Key, KeyId, name_of};
-use monkey_proxy_reverse::config::{Config, Origins, Place, ProxyEntry, written, written_servers};
+use monkey_proxy_reverse::config::{
+    Config, Origins, Place, ProxyEntry, ServerLine, written, written_servers,
+};
 use serde_json::{Value, json};
 
 /// The table for people.
@@ -90,23 +92,33 @@ fn rows<'a>(entry: &ProxyEntry, origins: &Origins, root: &Path) -> Vec<Row<'a>> 
     for key in KEYS {
         let lines = match key.id {
             // The two are one list, whose order matters.
-            KeyId::ServerList => written_servers(&entry.servers),
+            KeyId::ServerList => {
+                rows.extend(
+                    written_servers(&entry.servers).into_iter().map(|line| of_servers(line, origins, root)),
+                );
+                continue;
+            }
             KeyId::Server => continue,
-            id => written(entry, id).into_iter().map(|value| (id, value)).collect(),
+            id => written(entry, id),
         };
+        let places = origins.of(key.id);
+        let mut origin = origin(places, root);
+        let is_built_in = places.is_empty();
         if lines.is_empty() {
-            let (value, origin) = (NOTHING.to_owned(), origin(origins.of(key.id), root));
-            rows.push(Row { key: key.name, value, origin, is_built_in: origins.of(key.id).is_empty() });
+            rows.push(Row { key: key.name, value: NOTHING.to_owned(), origin, is_built_in });
+            continue;
         }
-        let mut named: Option<KeyId> = None;
-        for (id, value) in lines {
-            let places = origins.of(id);
-            let origin = if named == Some(id) { String::new() } else { origin(places, root) };
-            named = Some(id);
-            rows.push(Row { key: name_of(id), value, origin, is_built_in: places.is_empty() });
+        for value in lines {
+            rows.push(Row { key: key.name, value, origin: std::mem::take(&mut origin), is_built_in });
         }
     }
     rows
+}
+
+fn of_servers<'a>(line: ServerLine, origins: &Origins, root: &Path) -> Row<'a> {
+    let mut places: Vec<Place> = line.servers.filter_map(|at| origins.of_server(at)).cloned().collect();
+    places.dedup();
+    Row { key: name_of(line.key), value: line.value, origin: origin(&places, root), is_built_in: false }
 }
 
 fn origin(places: &[Place], root: &Path) -> String {
