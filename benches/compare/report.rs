@@ -47,7 +47,7 @@ fn replaced(page: &Path, text: &str) -> Result<String, String> {
 
 fn tables(results: &Results, options: &Options) -> String {
     let mut text = format!(
-        "Each server {} times for {} s in each scenario, in turns; medians. {} processors, Linux {}. \
+        "Each server {} times, started anew, for {} s in each scenario, in turns; medians. {} processors, Linux {}. \
          In brackets: how many times that of the best of the other proxies.\n\n",
         options.rounds,
         options.seconds,

@@ -1,5 +1,5 @@
-//! The order of things: within a scenario all servers take turns, so that what disturbs the
-//! machine for a while disturbs all of them.
+//! The order of things: in each round all servers are started anew, and take turns within each
+//! scenario, so that what disturbs the machine for a while disturbs all of them.
 
 use std::path::Path;
 
@@ -26,6 +26,9 @@ pub struct Results {
     /// Memory of each server.
     pub memory: Vec<Result<Memory, String>>,
 }
+
+/// The figures of one server in one scenario so far, or why there are none.
+type Taken = Result<Vec<Figures>, String>;
 
 /// One run.
 pub struct Run<'a> {
@@ -64,41 +67,48 @@ impl<'a> Run<'a> {
         run
     }
 
-    /// Runs what is wanted.
+    /// Runs what is wanted: in each round with processes of their own, since one process may be
+    /// luckier than another with where it comes to lie.
     pub fn scenarios(&mut self) -> Result<(), String> {
         let wanted: Vec<_> = SCENARIOS.iter().filter(|scenario| self.options.wants(scenario.id)).collect();
         if wanted.is_empty() {
             return Ok(());
         }
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let started =
-            |it: &Contender| it.start(self.backends, 1).map_err(|why| format!("did not start: {why}"));
-        let servers: Vec<_> = self.contenders.iter().map(started).collect();
-        for scenario in wanted {
-            self.scenario(scenario, &servers, folder.path());
+        let nothing = || self.contenders.iter().map(|_| Ok(Vec::new())).collect();
+        let mut taken: Vec<Vec<Taken>> = wanted.iter().map(|_| nothing()).collect();
+        for round in 0..self.options.rounds {
+            let start =
+                |it: &Contender| it.start(self.backends, 1).map_err(|why| format!("did not start: {why}"));
+            let servers: Vec<_> = self.contenders.iter().map(start).collect();
+            for (scenario, taken) in wanted.iter().zip(&mut taken) {
+                eprintln!("round {} of {}: {}", round + 1, self.options.rounds, scenario.title);
+                for nth in 0..servers.len() {
+                    // Nobody comes always first.
+                    let at = (nth + round) % servers.len();
+                    let Ok(figures) = &mut taken[at] else { continue };
+                    let server = servers[at].as_ref().map_err(String::clone);
+                    let one = server.and_then(|server| {
+                        probe(scenario, server)?;
+                        self.once(scenario, server, folder.path())
+                    });
+                    match one {
+                        Ok(one) => figures.push(one),
+                        Err(why) => taken[at] = Err(why),
+                    }
+                }
+            }
+        }
+        for (scenario, taken) in wanted.into_iter().zip(taken) {
+            let row: Vec<_> = taken.into_iter().map(|all| all.map(|all| median(&all))).collect();
+            self.tell(scenario, &row);
+            self.results.rows.push((scenario, row));
         }
         Ok(())
     }
 
-    fn scenario(&mut self, scenario: &'static Scenario, servers: &[Result<Server, String>], folder: &Path) {
+    fn tell(&self, scenario: &Scenario, row: &[Result<Figures, String>]) {
         eprintln!("{}", scenario.title);
-        let count = servers.len();
-        let mut taken: Vec<Result<Vec<Figures>, String>> = servers
-            .iter()
-            .map(|server| probe(scenario, server.as_ref().map_err(String::clone)?).map(|()| Vec::new()))
-            .collect();
-        for round in 0..self.options.rounds {
-            for nth in 0..count {
-                // Nobody comes always first.
-                let at = (nth + round) % count;
-                let (Ok(server), Ok(figures)) = (&servers[at], &mut taken[at]) else { continue };
-                match self.once(scenario, server, folder) {
-                    Ok(one) => figures.push(one),
-                    Err(why) => taken[at] = Err(why),
-                }
-            }
-        }
-        let row: Vec<_> = taken.into_iter().map(|all| all.map(|all| median(&all))).collect();
         for (one, (name, _)) in row.iter().zip(&self.results.names) {
             match one {
                 Ok(one) => eprintln!(
@@ -108,7 +118,6 @@ impl<'a> Run<'a> {
                 Err(why) => eprintln!("    {name:28} {why}"),
             }
         }
-        self.results.rows.push((scenario, row));
     }
 
     fn once(&self, scenario: &Scenario, server: &Server, folder: &Path) -> Result<Figures, String> {
