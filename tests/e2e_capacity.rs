@@ -165,7 +165,7 @@ fn a_name_is_what_statistics_and_messages_say() {
         host.get("/app").expect(502);
         host.expect_output(&format!("backend app-1 ({}) is offline", a.address()));
         assert_eq!(route(&host)["backends"][0]["name"], "app-1");
-        assert!(host.get(support::conf::STATISTICS).expect(200).text().contains("app-1 "));
+        assert!(host.get(support::conf::STATISTICS).expect(200).text().contains(">app-1<"));
     });
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -84,12 +85,41 @@ fn a_client_that_leaves_is_missed() {
 
 // --- The client ------------------------------------------------------------------------
 
-type Socket = WebSocket<TcpStream>;
+type Socket = WebSocket<Steady>;
+
+/// A stream that goes on where the system interrupts it. With a time-out set that happens without
+/// any signal of ours, when the process was held and let go on (`signal(7)`).
+struct Steady(TcpStream);
+
+impl Read for Steady {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        steadily(|| self.0.read(buffer))
+    }
+}
+
+impl Write for Steady {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        steadily(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn steadily(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 fn connect(to: SocketAddr) -> Socket {
     let stream = TcpStream::connect_timeout(&to, DEADLINE).unwrap();
     prepare(&stream);
-    match tungstenite::client(format!("ws://{to}/ws/echo?x=%20y"), stream) {
+    match tungstenite::client(format!("ws://{to}/ws/echo?x=%20y"), Steady(stream)) {
         Ok((socket, response)) => {
             assert_eq!(response.status(), 101);
             assert_eq!(response.headers().get("x-path").unwrap(), "/ws/echo?x=%20y");
@@ -278,7 +308,7 @@ fn serve(stream: TcpStream) -> Result<(), Error> {
         response.headers_mut().insert("x-path", path);
         Ok(response)
     };
-    let mut socket = tungstenite::accept_hdr(stream, check).map_err(|error| match error {
+    let mut socket = tungstenite::accept_hdr(Steady(stream), check).map_err(|error| match error {
         tungstenite::HandshakeError::Failure(error) => error,
         tungstenite::HandshakeError::Interrupted(_) => Error::AlreadyClosed,
     })?;

@@ -51,12 +51,21 @@ struct Known(&'static Transport);
 unsafe impl Send for Known {}
 
 static TRANSPORTS: Mutex<Vec<Known>> = Mutex::new(Vec::new());
+
+impl Known {
+    /// Whether it is this transport, or what we lend instead of it.
+    fn is(self, net: *const MkPluginNetwork) -> bool {
+        std::ptr::from_ref(self.0).cast() == net || std::ptr::eq(self.0.original, net)
+    }
+}
 /// The server's `cb_read` for HTTP.
 static SERVER_READ: OnceLock<ReadFn> = OnceLock::new();
 /// The server's protocol for HTTP with our `cb_read`.
 static PROTOCOL: AtomicPtr<MkSchedHandler> = AtomicPtr::new(std::ptr::null_mut());
 
 thread_local! {
+    /// Those of `TRANSPORTS` that this thread has met: each read asks, and none is to wait for that.
+    static MET: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
     static INTAKE: RefCell<Intake> = RefCell::default();
     /// Descriptors of clients that send requests before they have the answers to earlier ones.
     static PIPELINES: RefCell<HashSet<c_int>> = RefCell::default();
@@ -182,13 +191,32 @@ unsafe extern "C" fn idle_read(
 
 /// The transport with our function for reading.
 fn lend(net: *mut MkPluginNetwork) -> *mut MkPluginNetwork {
-    let mut known = TRANSPORTS.lock();
-    let is_it =
-        |known: &&Known| std::ptr::from_ref(known.0).cast() == net || std::ptr::eq(known.0.original, net);
-    if let Some(found) = known.iter().find(is_it) {
-        return std::ptr::from_ref(found.0).cast_mut().cast();
-    }
-    let (Some(loaded), false) = (LOADED.get(), net.is_null()) else { return net };
+    let known = met(net).or_else(|| learn(net));
+    known.map_or(net, |known| std::ptr::from_ref(known.0).cast_mut().cast())
+}
+
+/// A transport that this thread has met.
+fn met(net: *const MkPluginNetwork) -> Option<Known> {
+    MET.with_borrow(|met| met.iter().copied().find(|known| known.is(net)))
+}
+
+/// A transport that this thread has not met; `None` if it is none.
+fn learn(net: *mut MkPluginNetwork) -> Option<Known> {
+    let mut all = TRANSPORTS.lock();
+    let known = match all.iter().copied().find(|known| known.is(net)) {
+        Some(known) => known,
+        None => {
+            all.push(copied(net)?);
+            *all.last()?
+        }
+    };
+    MET.with_borrow_mut(|met| met.push(known));
+    Some(known)
+}
+
+/// A record like that of a transport, with our function for reading.
+fn copied(net: *mut MkPluginNetwork) -> Option<Known> {
+    let loaded = LOADED.get().filter(|_| !net.is_null())?;
     let words = loaded.network_plugin / size_of::<*const c_void>() + 1;
     // SAFETY: the record ends behind the pointer to its plugin.
     let own = unsafe { std::slice::from_raw_parts(net.cast::<*const c_void>(), words) };
@@ -198,8 +226,7 @@ fn lend(net: *mut MkPluginNetwork) -> *mut MkPluginNetwork {
     let read = unsafe { (*net).read };
     record[0] = net_read as *const c_void;
     let transport: &'static Transport = keep(Transport { record, read, original: net });
-    known.push(Known(transport));
-    std::ptr::from_ref(transport).cast_mut().cast()
+    Some(Known(transport))
 }
 
 /// The transport's own function for reading.
@@ -207,10 +234,9 @@ fn lend(net: *mut MkPluginNetwork) -> *mut MkPluginNetwork {
 /// # Safety
 /// The transport is one of the server's, or one that we lent.
 pub unsafe fn server_read(net: *const MkPluginNetwork) -> NetReadFn {
-    let known = TRANSPORTS.lock();
-    let lent = known.iter().find(|known| std::ptr::from_ref(known.0).cast() == net);
+    let known = met(net).or_else(|| TRANSPORTS.lock().iter().copied().find(|known| known.is(net)));
     // SAFETY: by the contract of this function.
-    lent.map_or_else(|| unsafe { (*net).read }, |known| known.0.read)
+    known.map_or_else(|| unsafe { (*net).read }, |known| known.0.read)
 }
 
 /// In the place of the transport's own function.
