@@ -47,7 +47,7 @@ fn connections_are_counted_as_opened_and_reused() {
         assert_eq!(fields.map(|field| server[field].as_u64()), [Some(1), Some(4), Some(0)], "{server:#}");
         assert_eq!(server["learned_idle_ms"], Value::Null);
         let page = host.get(support::conf::STATISTICS).expect(200).text();
-        assert!(["opened", "reused", "stale", "idle at most"].iter().all(|name| page.contains(name)));
+        assert!(page.contains("connections: 1 opened, 4 reused, 0 stale<"), "{page}");
     });
 }
 

@@ -271,6 +271,7 @@ impl<'a> Server<'a> {
         if b.state != "disabled" {
             details.push(format!("weight {}{}", b.weight, if b.backup { ", backup" } else { "" }));
         }
+        details.extend(connections(b));
         let counts = b.history.counts();
         Server {
             id,
@@ -319,6 +320,19 @@ impl<'a> Server<'a> {
             }),
         }
     }
+}
+
+/// What became of the connections to it, once there were any.
+fn connections(b: &BackendRow) -> Option<String> {
+    let [opened, reused, stale] =
+        [b.connections_opened, b.connections_reused, b.connections_stale].map(words::count);
+    let learned = b.learned_idle_ms.map(|ms| format!(", idle at most {}", words::duration(ms * 1000)));
+    (b.connections_opened > 0).then(|| {
+        format!(
+            "{opened} connections opened, {reused} times reused, {stale} stale{}",
+            learned.unwrap_or_default()
+        )
+    })
 }
 
 /// How a number looks: what is nothing stands back.
