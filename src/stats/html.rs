@@ -328,10 +328,7 @@ fn connections(b: &BackendRow) -> Option<String> {
         [b.connections_opened, b.connections_reused, b.connections_stale].map(words::count);
     let learned = b.learned_idle_ms.map(|ms| format!(", idle at most {}", words::duration(ms * 1000)));
     (b.connections_opened > 0).then(|| {
-        format!(
-            "{opened} connections opened, {reused} times reused, {stale} stale{}",
-            learned.unwrap_or_default()
-        )
+        format!("connections: {opened} opened, {reused} reused, {stale} stale{}", learned.unwrap_or_default())
     })
 }
 
