@@ -24,7 +24,7 @@ pub const FIELDS: &str = concat!(
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// Events that the page shows of an entry; the JSON has all.
+/// Events that the page shows of an entry; `?format=json&events=64` has all.
 const EVENTS_SHOWN: usize = 128;
 /// Servers that are named in the summary when they are not available.
 const NAMED: usize = 12;
@@ -214,7 +214,9 @@ impl<'a> Route<'a> {
         events.sort_by_key(|(_, event)| std::cmp::Reverse(event.time));
         let events_words = match events.len() {
             0 => "none".to_owned(),
-            all if all > EVENTS_SHOWN => format!("the latest {EVENTS_SHOWN} of {all}; the JSON has all"),
+            all if all > EVENTS_SHOWN => {
+                format!("the latest {EVENTS_SHOWN} of {all}; ?format=json&events=64 has all")
+            }
             all => format!("{all}, the latest {} ago", words::span(now.saturating_sub(events[0].1.time))),
         };
         events.truncate(EVENTS_SHOWN);
