@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use support::{Conf, Host, Kind, assert_bytes, eventually, for_each_host, pattern};
+use support::{Conf, Host, Kind, assert_bytes, eventually, for_each_host, pattern, steadily};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -87,8 +87,7 @@ fn a_client_that_leaves_is_missed() {
 
 type Socket = WebSocket<Steady>;
 
-/// A stream that goes on where the system interrupts it. With a time-out set that happens without
-/// any signal of ours, when the process was held and let go on (`signal(7)`).
+/// A stream that goes on where the system interrupts it.
 struct Steady(TcpStream);
 
 impl Read for Steady {
@@ -104,15 +103,6 @@ impl Write for Steady {
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
-    }
-}
-
-fn steadily(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            done => return done,
-        }
     }
 }
 

@@ -20,6 +20,7 @@ use std::{
 use super::{
     seen::Seen,
     sockets::{self, LOOPBACK, LOOPBACK6, Reserved},
+    steadily,
     vice::{Next, Vice},
 };
 
@@ -413,7 +414,7 @@ impl Conn {
 
     fn fill(&mut self) -> io::Result<usize> {
         let mut piece = [0; 64 * 1024];
-        let n = self.stream.read(&mut piece)?;
+        let n = steadily(|| self.stream.read(&mut piece))?;
         self.buffer.extend_from_slice(&piece[..n]);
         self.shared.received.fetch_add(n, SeqCst);
         Ok(n)

@@ -124,7 +124,7 @@ pub fn serve() {
     let stopping = Arc::new(AtomicBool::new(false));
     let backend = Backend::start_at(name, addr, work(journal, Arc::clone(&stopping)));
     // Whoever started it holds the other end.
-    let _ = std::io::stdin().read(&mut [0]);
+    let _ = super::steadily(|| std::io::stdin().read(&mut [0]));
     stopping.store(true, SeqCst);
     backend.stop_gently(PATIENCE);
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::sockets;
+use super::{sockets, steadily};
 
 /// How long a client waits for one whole response.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -309,13 +309,16 @@ impl Client {
     }
 
     fn fill(&mut self, until: Instant) -> Result<(), End> {
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(End::TimedOut);
-        }
-        self.stream.set_read_timeout(Some(left)).map_err(|_| End::Reset)?;
         let mut piece = [0; 64 * 1024];
-        match self.stream.read(&mut piece) {
+        let read = steadily(|| {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            self.stream.read(&mut piece)
+        });
+        match read {
             Ok(0) => Err(End::Truncated),
             Ok(n) => {
                 self.buffer.extend_from_slice(&piece[..n]);
@@ -323,7 +326,6 @@ impl Client {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(End::TimedOut),
-                io::ErrorKind::Interrupted => Ok(()),
                 _ => Err(End::Reset),
             },
         }

@@ -1,7 +1,7 @@
 //! Waiting for a condition with a deadline, and bytes that anyone can compute again.
 
 use std::{
-    thread,
+    io, thread,
     time::{Duration, Instant},
 };
 
@@ -22,6 +22,17 @@ pub fn within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
             return false;
         }
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Makes a call of a socket until the system does not interrupt it. With a time-out set that happens
+/// without any signal of ours, when the process was held and let go on (`signal(7)`).
+pub fn steadily(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 

@@ -8,10 +8,11 @@ use std::{
 };
 
 use crate::support::{
-    Backend, Conf, End, Kind, Next, Setup,
+    Backend, Client, Conf, End, Kind, Next, Setup,
     conf::STATISTICS,
     eventually, for_each_host,
     rules::LIMIT,
+    steadily,
     vice::{self, Vice},
     within,
 };
@@ -27,8 +28,7 @@ fn c22_the_end_of_the_server_finishes_answers() {
         let [mut begun, mut silent, mut idle] = [0; 3].map(|_| host.client().with_deadline(LIMIT));
         idle.get("/page.html").expect(200);
         begun.send_request("GET", "/app", "", b"");
-        begun.stream.set_read_timeout(Some(LIMIT)).unwrap();
-        begun.stream.peek(&mut [0; 12]).unwrap();
+        wait_for_a_byte(&begun);
         let before = a.requests();
         silent.send_request("GET", "/app/silent", "", b"");
         eventually(LIMIT, "it is asked", || a.requests() > before);
@@ -60,8 +60,7 @@ fn c22_requests_that_come_during_the_end_are_the_last_of_their_connections() {
             assert_eq!(client.get("/quick").expect(200).header("connection"), None);
         }
         slow.send_request("GET", "/app", "", b"");
-        slow.stream.set_read_timeout(Some(LIMIT)).unwrap();
-        slow.stream.peek(&mut [0; 12]).unwrap();
+        wait_for_a_byte(&slow);
         host.terminate();
         thread::sleep(Duration::from_millis(100)); // Nobody tells when a signal has arrived.
         for (client, target) in kept.iter_mut().zip(["/quick", STATISTICS, "/quick/again"]) {
@@ -85,8 +84,7 @@ fn c22_an_answer_that_never_ends_does_not_hold_up_the_end() {
             settle(kind);
             let mut client = host.client().with_deadline(3 * LIMIT);
             client.send_request("GET", "/app", "", b"");
-            client.stream.set_read_timeout(Some(LIMIT)).unwrap();
-            client.stream.peek(&mut [0; 12]).unwrap();
+            wait_for_a_byte(&client);
             let begun = Instant::now();
             host.terminate();
             if hurry {
@@ -135,4 +133,9 @@ fn settle(kind: Kind) {
     if !kind.is_harness() {
         thread::sleep(Duration::from_millis(400));
     }
+}
+
+fn wait_for_a_byte(client: &Client) {
+    client.stream.set_read_timeout(Some(LIMIT)).unwrap();
+    steadily(|| client.stream.peek(&mut [0; 1])).unwrap();
 }

@@ -7,7 +7,7 @@ use crate::support::{
     limits::{host_limit, is_limited},
     pattern,
     rules::{LIMIT, Probe, conf_of, get, on_echo, on_vice, post},
-    vice,
+    steadily, vice,
 };
 
 /// Chunks of a body, of these sizes in turn.
@@ -216,7 +216,7 @@ fn read_head_within(client: &mut Client, limit: Duration) -> (String, End) {
     use std::io::Read;
     let mut piece = [0; 1000];
     client.stream.set_read_timeout(Some(limit)).unwrap();
-    match client.stream.read(&mut piece) {
+    match steadily(|| client.stream.read(&mut piece)) {
         Ok(n) => (String::from_utf8_lossy(&piece[..n]).into_owned(), End::Complete),
         Err(_) => (String::new(), End::TimedOut),
     }

@@ -17,7 +17,8 @@ use super::{
     vectors::Vector,
 };
 use crate::support::{
-    Backend, Client, End, Host, Kind, Next, Seen, backends::Conn, for_each_host, rules::host_of, vice, within,
+    Backend, Client, End, Host, Kind, Next, Seen, backends::Conn, for_each_host, rules::host_of, steadily,
+    vice, within,
 };
 
 /// Hosts that are fired at side by side.
@@ -82,7 +83,7 @@ pub fn recorder(wire: &Arc<Wire>) -> vice::Vice {
 
 fn more(conn: &mut Conn, wire: &Wire, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
     let mut piece = [0; 16 * 1024];
-    let n = conn.stream.read(&mut piece)?;
+    let n = steadily(|| conn.stream.read(&mut piece))?;
     buffer.extend_from_slice(&piece[..n]);
     let mut streams = wire.streams.lock().unwrap();
     streams.entry(conn.id).or_default().bytes.extend_from_slice(&piece[..n]);
