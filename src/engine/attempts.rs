@@ -264,27 +264,25 @@ impl<N: Network> Worker<N> {
         let failed = order.failed(trouble, attempt);
         let Attempt { backend, reused, trial, .. } = *attempt;
         let blame = order.attempts.blame(&failed, failure, backend);
-        let mut request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
+        let request = if let Blame::Poison(_) = blame { name_of(&order.request) } else { String::new() };
         let next = order.next(&failed, now);
         if blame != Blame::Backend
             && let Some(exchange) = self.exchanges.get_mut(key)
         {
             exchange.cause = Cause::Poisoned;
-            if let Some(id) = exchange.record.as_ref().map(|record| record.id()).filter(|id| !id.is_empty()) {
-                request = format!("{request} ({id})");
-            }
         }
         match blame {
-            Blame::Backend => self.judge(&route, backend, trial, reused, failure, now),
+            Blame::Backend => self.judge(key, backend, trial, reused, failure, now),
             Blame::Request => self.excuse(&route, backend, trial, now),
             Blame::Poison(print) => {
                 let timeout = route.settings.retries.poison_timeout;
                 self.shared.poison.remember(print, now.ms.saturating_add(milliseconds(timeout)));
                 log::warn!(
                     "'{request}' made two backends break ({failure}); requests like it get one attempt for {} s \
-                     (entry {})",
+                     (entry {}{})",
                     timeout.as_secs_f32(),
-                    route.place
+                    route.place,
+                    self.subject(key).id()
                 );
                 self.excuse(&route, backend, trial, now);
             }
@@ -325,7 +323,7 @@ impl<N: Network> Worker<N> {
         let bytes = self.scratch[..filled].to_vec();
         order.attempts.kept = Kept::Reserve(Box::new(KeptAnswer { attempt, status, bytes }));
         if let Some(before) = before {
-            self.drop_kept(&route, *before, now);
+            self.drop_kept(key, &route, *before, now);
         }
     }
 
@@ -361,17 +359,17 @@ impl<N: Network> Worker<N> {
         }
         if let Some(kept) = order.attempts.take_kept() {
             let route = Arc::clone(&order.route);
-            self.drop_kept(&route, *kept, now);
+            self.drop_kept(key, &route, *kept, now);
         }
     }
 
     /// Another answer is better, or newer. This one counts all the same.
-    fn drop_kept(&mut self, route: &Route, kept: KeptAnswer, now: Now) {
+    fn drop_kept(&mut self, key: ClientKey, route: &Route, kept: KeptAnswer, now: Now) {
         let KeptAnswer { attempt, status, .. } = kept;
         self.upstreams.remove(attempt.upstream);
         self.tally.backend(route.row(attempt.backend)).response(status);
         if attempt.trial {
-            self.praise(route, attempt.backend, now);
+            self.praise(key, route, attempt.backend, now);
         }
     }
 

@@ -59,7 +59,7 @@ impl<N: Network> Worker<N> {
             up.used_by = Use::Busy(key);
             up.writable = true;
         } else {
-            self.learn(lost, now);
+            self.learn(lost, None, now);
         }
         found
     }
@@ -119,10 +119,10 @@ impl<N: Network> Worker<N> {
     }
 
     /// A pooled upstream broke before an answer came.
-    pub(super) fn lost_in_use(&mut self, upstream: &Upstream<N::Link>, now: Now) {
+    pub(super) fn lost_in_use(&mut self, key: ClientKey, upstream: &Upstream<N::Link>, now: Now) {
         if let Some(idle) = upstream.window.lost_for(now.ms) {
             let lost = self.lose(upstream, idle);
-            self.learn(vec![lost], now);
+            self.learn(vec![lost], Some(key), now);
         }
     }
 
@@ -134,8 +134,8 @@ impl<N: Network> Worker<N> {
     }
 
     /// Learns how long backends keep idle connections, from those that they
-    /// closed at about the same moment.
-    pub(super) fn learn(&mut self, mut lost: Vec<Lost>, now: Now) {
+    /// closed at about the same moment. The request `of` came upon it, if one did.
+    pub(super) fn learn(&mut self, mut lost: Vec<Lost>, of: Option<ClientKey>, now: Now) {
         lost.retain(|lost| lost.lesson.is_some());
         lost.sort_unstable_by_key(|lost| (lost.endpoint, lost.since_ms));
         // A backend that stops closes all of them, young and old: the oldest
@@ -156,9 +156,10 @@ impl<N: Network> Worker<N> {
             {
                 lower = true;
                 log::info!(
-                    "backend {} closed a connection that was idle for {idle_ms} ms; from now on they are kept for {} ms",
+                    "backend {} closed a connection that was idle for {idle_ms} ms; from now on they are kept for {} ms{}",
                     endpoint.label(),
-                    endpoint.learned.limit_ms(now.ms).unwrap_or(idle_ms)
+                    endpoint.learned.limit_ms(now.ms).unwrap_or(idle_ms),
+                    self.subject(of).with_entry()
                 );
             }
         }

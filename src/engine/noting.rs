@@ -1,12 +1,17 @@
-//! What is written into the flight recorder of a backend, and in which words.
+//! What is written into the flight recorder of a backend, and in which words; and by which name a
+//! line of the log calls a request.
 
 use std::fmt;
 
 use super::Now;
 use super::exchange::{Attempt, Order};
 use super::failure::Failure;
+use super::host::ClientKey;
+use super::network::Network;
+use super::record::Record;
 use super::shared::Route;
 use super::window::Window;
+use super::worker::Worker;
 use crate::balancer::Flip;
 use crate::stats::events::{About, Kind, Short};
 
@@ -27,6 +32,65 @@ fn line_of(request: &[u8]) -> &[u8] {
     let end = request.iter().take(NAMED_MAX).take_while(|&&byte| !matches!(byte, b'?' | b'\r')).count();
     let line = &request[..end];
     line.strip_suffix(b" HTTP/1.1").unwrap_or(line)
+}
+
+/// Which request a line of the log is about; empty unless `RequestId` gives it a name.
+pub(super) struct Subject<'a>(Option<&'a Record>);
+
+impl<'a> Subject<'a> {
+    /// For a line that names the request itself.
+    pub(super) fn id(self) -> Id<'a> {
+        Id(self)
+    }
+
+    /// For a line that says nothing of the entry.
+    pub(super) fn with_entry(self) -> WithEntry<'a> {
+        WithEntry(self)
+    }
+}
+
+/// Its id alone.
+pub(super) struct Id<'a>(Subject<'a>);
+
+impl fmt::Display for Id<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.0 {
+            Some(record) => write!(f, ", id={}", record.id()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// In brackets, with the entry.
+pub(super) struct WithEntry<'a>(Subject<'a>);
+
+impl fmt::Display for WithEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.0 {
+            Some(record) => write!(f, " (entry {}{})", record.place(), self.0),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(record) => write!(f, ", request '{}' id={}", name_of(record.line()), record.id()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<N: Network> Worker<N> {
+    /// What a line of the log calls the request of this exchange.
+    pub(super) fn subject(&self, key: impl Into<Option<ClientKey>>) -> Subject<'_> {
+        let record = key
+            .into()
+            .and_then(|key| self.exchanges.get(key))
+            .and_then(|exchange| exchange.record.as_deref());
+        Subject(record.filter(|record| !record.id().is_empty()))
+    }
 }
 
 impl Order {

@@ -56,9 +56,8 @@ impl<N: Network> Worker<N> {
                 let window = self.upstreams.remove(attempt.upstream).map(|upstream| upstream.window);
                 if let Some(order) = &exchange.order {
                     order.note_failure(&attempt, "relaying", window, &failure, now);
-                    let route = Arc::clone(&order.route);
                     let Attempt { backend, reused, trial, .. } = attempt;
-                    self.judge(&route, backend, trial, reused, &failure, now);
+                    self.judge(key, backend, trial, reused, &failure, now);
                 }
                 self.queue(key);
                 return;
@@ -80,7 +79,7 @@ impl<N: Network> Worker<N> {
             order.note_failure(&attempt, name, window, &failure, now);
         }
         if let Some(upstream) = upstream.filter(|_| attempt.reused && !failure.blames_backend(true)) {
-            self.lost_in_use(&upstream, now);
+            self.lost_in_use(key, &upstream, now);
         }
         match self.review(key, &attempt, head_begun, &failure, now) {
             Next::SameBackend => {
@@ -164,13 +163,17 @@ impl<N: Network> Worker<N> {
     /// Counts a failure against a backend, if it is the backend's.
     pub(super) fn judge(
         &mut self,
-        route: &Route,
+        key: ClientKey,
         backend: usize,
         trial: bool,
         reused: bool,
         failure: &Failure,
         now: Now,
     ) {
+        let Some(order) = self.exchanges.get(key).and_then(|exchange| exchange.order.as_ref()) else {
+            return;
+        };
+        let route = Arc::clone(&order.route);
         let endpoint = &self.shared.endpoints[route.endpoints[backend]];
         let label = &route.labels[backend];
         if !failure.blames_backend(reused) {
@@ -180,7 +183,7 @@ impl<N: Network> Worker<N> {
             if matches!(failure, Failure::Local(_))
                 && let Some(left_out) = endpoint.lacks.say(now.ms)
             {
-                log::warn!("backend {label}: {failure}{left_out}");
+                log::warn!("backend {label}: {failure}{}{left_out}", self.subject(key).with_entry());
             }
             return;
         }
@@ -195,41 +198,58 @@ impl<N: Network> Worker<N> {
             return;
         }
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            self.tell(route, backend, flip, failure, now);
+            self.tell(key, &route, backend, flip, failure, now);
         }
     }
 
     /// Counts an answer that the route takes for a failure of the backend, by its status.
-    pub(super) fn judge_status(&mut self, route: &Route, backend: usize, trial: bool, status: u16, now: Now) {
+    pub(super) fn judge_status(
+        &mut self,
+        key: ClientKey,
+        route: &Route,
+        backend: usize,
+        trial: bool,
+        status: u16,
+        now: Now,
+    ) {
         route.note(backend, Kind::Failure, format_args!("it answered {status}"), None, now);
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
-            self.tell(route, backend, flip, &format_args!("it answered {status}"), now);
+            self.tell(key, route, backend, flip, &format_args!("it answered {status}"), now);
         }
     }
 
     /// Counts a whole answer in a backend's favour.
-    pub(super) fn praise(&mut self, route: &Route, backend: usize, now: Now) {
+    pub(super) fn praise(&mut self, key: ClientKey, route: &Route, backend: usize, now: Now) {
         if let Some(flip) = route.cluster.record_success(backend, now.ms) {
-            self.tell(route, backend, flip, &"it answered", now);
+            self.tell(key, route, backend, flip, &"it answered", now);
         }
     }
 
-    /// Tells the operator that a backend went or came back, and why, and who asks it from now on.
-    fn tell(&self, route: &Route, backend: usize, flip: Flip, why: &dyn fmt::Display, now: Now) {
+    /// Tells the operator that a backend went or came back, why, and by which request, and who asks
+    /// it from now on.
+    fn tell(
+        &self,
+        key: ClientKey,
+        route: &Route,
+        backend: usize,
+        flip: Flip,
+        why: &dyn fmt::Display,
+        now: Now,
+    ) {
         route.note_flip(backend, flip, now);
         let left_out = match flip {
             // Of checks tells who makes them.
             Flip::BecameUnfit => None,
             Flip::WentOffline { .. } | Flip::CameBack => route.changes[backend].say(now.ms),
         };
-        let (label, place) = (&route.labels[backend], &route.place);
+        let (label, place, by) = (&route.labels[backend], &route.place, self.subject(key));
         match (flip, left_out) {
             (Flip::WentOffline { until_ms, .. }, Some(left_out)) => {
                 let seconds = Duration::from_millis(until_ms.saturating_sub(now.ms)).as_secs_f32();
-                log::warn!("backend {label} is offline for {seconds} s: {why} (entry {place}){left_out}");
+                log::warn!("backend {label} is offline for {seconds} s: {why} (entry {place}{by}){left_out}");
             }
             (Flip::CameBack, Some(left_out)) => {
-                log::info!("backend {label} is back online: {why} (entry {place}){left_out}");
+                log::info!("backend {label} is back online: {why} (entry {place}{by}){left_out}");
             }
             _ => {}
         }

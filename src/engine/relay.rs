@@ -240,10 +240,10 @@ impl<N: Network> Worker<N> {
         }
         self.tally.backend(route.row(backend)).response(answer.status);
         if route.blames_for_status(answer.status) {
-            self.judge_status(&route, backend, trial, answer.status, now);
+            self.judge_status(key, &route, backend, trial, answer.status, now);
         } else if trial {
             // Not later: a long answer would keep the backend on trial.
-            self.praise(&route, backend, now);
+            self.praise(key, &route, backend, now);
         }
         self.recycle(request);
         self.accept(key, now);
@@ -282,7 +282,7 @@ impl<N: Network> Worker<N> {
         let route = Arc::clone(&order.route);
         self.tally.backend(route.row(backend)).response(SWITCHING_PROTOCOLS);
         if trial {
-            self.praise(&route, backend, now);
+            self.praise(key, &route, backend, now);
         }
         self.accept(key, now);
         self.set_deadline(key, route.settings.tunnel_timeout, now);
@@ -402,7 +402,7 @@ impl<N: Network> Worker<N> {
         let whole = order.upload.is_over() && attempt.written == order.request.len();
         let route = Arc::clone(&order.route);
         if !attempt.trial && !route.blames_for_status(exchange.status) {
-            self.praise(&route, attempt.backend, now);
+            self.praise(key, &route, attempt.backend, now);
         }
         let Some(upstream) = self.upstreams.get(attempt.upstream) else { return };
         if reusable && whole && !upstream.closed {

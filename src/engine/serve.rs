@@ -185,7 +185,7 @@ impl<N: Network> Worker<N> {
                 if let Some(order) = self.exchanges.get(key).and_then(|e| e.order.as_ref()) {
                     order.note_no_connection(backend, &failure, now);
                 }
-                self.judge(&route, backend, trial, false, &failure, now);
+                self.judge(key, backend, trial, false, &failure, now);
                 let Some(exchange) = self.exchanges.get_mut(key) else { return true };
                 exchange.status = failure.status();
                 exchange.note_failed(backend, Cause::of(&failure));

@@ -112,7 +112,10 @@ impl<N: Network> Worker<N> {
             match pipe.drain(bytes - taken) {
                 Ok(rest) => self.keep_rest(client, taken, rest, now),
                 Err(error) => {
-                    log::error!("what is in a pipe cannot be read: {error}");
+                    log::error!(
+                        "what is in a pipe cannot be read: {error}{}",
+                        self.subject(client).with_entry()
+                    );
                     return self.cut(client, Fate::Abort);
                 }
             }

@@ -187,7 +187,7 @@ impl<N: Network> Worker<N> {
                 Source::Client(key) => self.on_client(key, &event, now),
             }
         }
-        self.learn(lost, now);
+        self.learn(lost, None, now);
         // The thread may have been held up: what came meanwhile came in time.
         if time_is_up {
             self.on_time(now);
@@ -391,7 +391,9 @@ impl<N: Network> Worker<N> {
         let client = &exchange.client;
         match self.network.watch_client(client.fd, key, client.watched) {
             Ok(()) => exchange.client.watched = true,
-            Err(error) => log::error!("a client cannot be watched: {error}"),
+            Err(error) => {
+                log::error!("a client cannot be watched: {error}{}", self.subject(key).with_entry())
+            }
         }
     }
 

@@ -177,6 +177,16 @@ impl Record {
         &self.id
     }
 
+    /// The request line as it came, perhaps cut.
+    pub fn line(&self) -> &[u8] {
+        &self.request
+    }
+
+    /// File and line of the entry.
+    pub fn place(&self) -> &str {
+        self.route.as_ref().map_or("-", |route| &route.place)
+    }
+
     /// Whether it is still to be noted what each backend's outlook is.
     pub fn wants_outlooks(&self) -> bool {
         self.trace.as_ref().is_some_and(|trace| trace.outlooks.is_empty())
