@@ -228,7 +228,8 @@ fn each_end_of_a_request_has_its_code_and_its_error() {
             for line in lines.lines() {
                 conf = conf.with(line);
             }
-            let host = Host::start(kind, conf);
+            // Two workers may write their lines in another order than that of their answers.
+            let host = Setup::new(kind, conf).workers(1).start();
             let mut requests = 1;
             if *name == "offline" {
                 host.get("/app").expect(502);
@@ -513,6 +514,64 @@ fn an_answer_that_changes_the_protocol_has_a_name_and_a_line() {
         assert_eq!(proxy_status(&answer)[0]["received-status"], "101");
         assert_eq!((line["status"].as_str(), line["code"].as_str()), ("101", "ok"));
     });
+}
+
+#[test]
+fn a_request_that_was_turned_away_at_the_end_of_the_server_left_no_line() {
+    for_each_host(|kind| {
+        let log = Log::new();
+        let a = Backend::start("a", vice::slow_echo(Duration::from_millis(2500)));
+        let b = Backend::start("b", vice::echo());
+        let conf = Conf::new()
+            .default_key(&log.key())
+            .default_key("RequestId X-Request-Id")
+            .default_key("ProxyStatus on")
+            .route("^/slow", &[&a])
+            .route("^/quick", &[&b]);
+        let host = Setup::new(kind, conf).workers(1).start();
+        let mut slow = host.client().with_deadline(LIMIT);
+        let mut kept: Vec<_> = (0..40).map(|_| host.client().with_deadline(LIMIT)).collect();
+        for client in &mut kept {
+            client.get("/quick/before").expect(200);
+        }
+        if !kind.is_harness() {
+            // It takes connections before it has dropped its privileges; a signal in between may be its last.
+            std::thread::sleep(Duration::from_millis(400));
+        }
+        slow.send_request("GET", "/slow", "", b"");
+        eventually(LIMIT, "the backend has it", || a.requests() == 1);
+        host.terminate();
+        // For a second they are answered still.
+        let refused = eventually_some(&mut kept, |client| {
+            let answer = client.get("/quick/late");
+            (answer.status != 200).then_some(answer)
+        })
+        .expect(503);
+        assert_eq!(proxy_status(&refused)[0]["error"], "proxy_internal_response");
+        slow.read("GET").expect(200);
+        drop(kept);
+        host.stop();
+        let text = fs::read_to_string(log.path()).unwrap();
+        let told: Vec<_> = text.lines().map(pairs).filter(|line| line["status"] != "200").collect();
+        let [line] = &told[..] else { panic!("{text}") };
+        assert_eq!((line["status"].as_str(), line["code"].as_str()), ("503", "server_ends"));
+        assert_eq!((line["server"].as_str(), line["tries"].as_str()), ("-", "0"));
+        assert_eq!(line["request"], "GET /quick/late HTTP/1.1");
+        assert_eq!(Some(line["id"].as_str()), refused.header("X-Request-Id"));
+    });
+}
+
+/// What becomes of one after the other, with pauses, until it is something.
+#[track_caller]
+fn eventually_some<T, R>(all: &mut [T], mut of: impl FnMut(&mut T) -> Option<R>) -> R {
+    let mut found = None;
+    let mut all = all.iter_mut();
+    eventually(LIMIT, "one of them", || {
+        std::thread::sleep(Duration::from_millis(50));
+        found = of(all.next().expect("there are enough"));
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 #[test]

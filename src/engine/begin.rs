@@ -185,13 +185,27 @@ impl<N: Network> Worker<N> {
 
     /// Answers with an error. Drive the worker afterwards.
     pub fn begin_error(&mut self, parts: &RequestParts<'_>, status: u16, why: &str, now: Now) -> ClientKey {
+        self.turn_away(parts, None, (status, why, Cause::BadRequest), now)
+    }
+
+    /// Answers with an error, which the record of the request tells of, if it has one.
+    pub(super) fn turn_away(
+        &mut self,
+        parts: &RequestParts<'_>,
+        mut record: Option<Box<Record>>,
+        (status, why, cause): (u16, &str, Cause),
+        now: Now,
+    ) -> ClientKey {
         let mut room = request::storage();
         let request = match request::parse(parts.head, &mut room) {
             Ok(request) => request,
-            Err(refusal) => return self.refuse(parts, refusal, None, now),
+            Err(refusal) => return self.refuse(parts, refusal, record, now),
         };
+        if let Some(record) = &mut record {
+            record.read(&self.shared, &request, parts);
+        }
         let client = client(parts, &request, ends_at_head(parts, &request));
-        let key = self.start(Exchange::new(Phase::Picking, client, now), now);
+        let key = self.start(told(Exchange::new(Phase::Picking, client, now), cause, record), now);
         self.reply_error(key, status, why, None, now);
         key
     }

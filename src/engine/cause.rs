@@ -63,13 +63,15 @@ pub enum Cause {
     Loop,
     /// `Max-Forwards` ended it here.
     LastHop,
+    /// It came when the server was about to end.
+    ServerEnds,
     /// The connection had changed its protocol and was silent (`TunnelTimeOut`).
     TunnelTimeOut,
 }
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 27] = [
+    pub const ALL: [Cause; 28] = [
         Cause::Ok,
         Cause::ClientLeft,
         Cause::ClientTimeOut,
@@ -96,6 +98,7 @@ impl Cause {
         Cause::BadRequest,
         Cause::Loop,
         Cause::LastHop,
+        Cause::ServerEnds,
         Cause::TunnelTimeOut,
     ];
 
@@ -162,6 +165,7 @@ impl Cause {
             Cause::BadRequest => "bad_request",
             Cause::Loop => "loop",
             Cause::LastHop => "last_hop",
+            Cause::ServerEnds => "server_ends",
             Cause::TunnelTimeOut => "tunnel_timeout",
         }
     }
@@ -170,7 +174,7 @@ impl Cause {
     pub fn proxy_error(self) -> Option<&'static str> {
         Some(match self {
             Cause::Ok | Cause::ClientLeft | Cause::ClientTimeOut | Cause::TunnelTimeOut => return None,
-            Cause::LastHop => "proxy_internal_response",
+            Cause::LastHop | Cause::ServerEnds => "proxy_internal_response",
             Cause::ConnectRefused => "connection_refused",
             Cause::ConnectFailed | Cause::AllOffline => "destination_unavailable",
             Cause::ConnectTimeOut => "connection_timeout",

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Now;
+use super::cause::Cause;
 use super::exchange::Phase;
 use super::host::{ClientKey, RequestParts};
 use super::network::{Network, Wake};
+use super::shared::Route;
 use super::worker::Worker;
 
 /// Whether the server ends, and who still has to finish something.
@@ -124,8 +126,9 @@ impl Drop for Place {
 
 impl<N: Network> Worker<N> {
     /// Turns a request away, since the server is about to end. Drive the worker afterwards.
-    pub fn begin_farewell(&mut self, parts: &RequestParts<'_>, now: Now) -> ClientKey {
-        self.begin_error(parts, 503, "the server is about to end", now)
+    pub fn begin_farewell(&mut self, route: &Arc<Route>, parts: &RequestParts<'_>, now: Now) -> ClientKey {
+        let record = self.records.open(route, parts);
+        self.turn_away(parts, record, (503, "the server is about to end", Cause::ServerEnds), now)
     }
 
     /// Tells how much is under way, if the server is going to end.

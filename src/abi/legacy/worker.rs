@@ -117,8 +117,8 @@ pub unsafe fn stage_30(
             connection,
         };
         let key = match &verdict {
-            Verdict::Proxy(_) if shared.ending.is_refused() => {
-                thread.worker.borrow_mut().begin_farewell(&parts, now)
+            Verdict::Proxy(route) if shared.ending.is_refused() => {
+                thread.worker.borrow_mut().begin_farewell(route, &parts, now)
             }
             Verdict::Proxy(route) => thread.worker.borrow_mut().begin(route, &parts, now),
             Verdict::Statistics(page) => thread.worker.borrow_mut().begin_statistics(*page, &parts, now),

@@ -116,7 +116,7 @@ unsafe fn take(
     let key = {
         let mut worker = thread.worker.borrow_mut();
         match &verdict {
-            Verdict::Proxy(_) if shared.ending.is_refused() => worker.begin_farewell(&parts, now),
+            Verdict::Proxy(route) if shared.ending.is_refused() => worker.begin_farewell(route, &parts, now),
             Verdict::Proxy(route) => worker.begin(route, &parts, now),
             Verdict::Statistics(page) => worker.begin_statistics(*page, &parts, now),
             Verdict::NotMine => {
