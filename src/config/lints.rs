@@ -12,6 +12,7 @@ use super::model::{LoadBalancer, Pattern, PoolSize, Settings, UpgradePolicy};
 use super::origins::Origins;
 use super::retries::{RetryCause, RetryOn};
 use super::servers::Server;
+use super::shadows;
 
 /// An entry with all that it inherits, and where it stands.
 pub(super) struct Doubtful<'a> {
@@ -186,6 +187,15 @@ const RULES: &[(KeyId, Rule)] = &[
             .log
             .is_none()
             .then(|| no_effect(KeyId::ProxyLogFormat, "ProxyLog is off", remedy))
+    }),
+    (KeyId::StripPrefix, |entry| {
+        let prefix = entry.settings.heads.strip_prefix.as_deref()?;
+        let never = |pattern: &Pattern| shadows::is_never_below(pattern, prefix);
+        let because = format!("no path that Match takes here is {prefix} or lies below it");
+        let remedy = "write the beginning of those paths, or remove it".to_owned();
+        let key = keys::name_of(KeyId::StripPrefix).to_owned();
+        let is_certain = !entry.patterns.is_empty() && entry.patterns.iter().all(never);
+        is_certain.then_some(ErrorKind::NoEffect { key, because, remedy })
     }),
     (KeyId::TrustedProxies, |entry| {
         let everybody = entry.settings.heads.trusted_proxies.iter().any(|network| network.prefix_len() == 0);

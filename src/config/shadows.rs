@@ -1,4 +1,5 @@
-//! Patterns and entries that nothing reaches, since an earlier entry takes it all.
+//! Patterns and entries that nothing reaches, since an earlier entry takes it all; and patterns of
+//! which no path lies below a prefix.
 //!
 //! Only what is certain is said. A pattern is covered by an earlier one if each path that it
 //! matches contains, begins or ends with one of a few known texts, and the earlier one matches
@@ -149,6 +150,27 @@ impl Given {
     }
 }
 
+/// Whether no path that this pattern matches is `prefix` or lies below it, whatever the letter case.
+/// False if that is not certain.
+pub(super) fn is_never_below(pattern: &Pattern, prefix: &str) -> bool {
+    let Some(hir) = parsed(&pattern.text, false) else { return false };
+    let properties = hir.properties();
+    // An escape is not what patterns are compared with.
+    if prefix.contains('%') || !properties.look_set_prefix().contains(Look::Start) {
+        return false;
+    }
+    let is_whole = properties.look_set_suffix().contains(Look::End);
+    let seq = Extractor::new().kind(ExtractKind::Prefix).extract(&hir);
+    let Some(begins) = seq.literals() else { return false };
+    begins.iter().all(|begin| {
+        let (text, prefix) = (begin.as_bytes().to_ascii_lowercase(), prefix.to_ascii_lowercase());
+        match text.strip_prefix(prefix.as_bytes()) {
+            Some(rest) => !matches!(rest, [] | [b'/', ..]),
+            None => (is_whole && begin.is_exact()) || !prefix.as_bytes().starts_with(&text),
+        }
+    })
+}
+
 /// With what a path begins that this pattern matches: `/`, or it is the `*` of OPTIONS, or empty.
 fn begins_of_paths(pattern: &Pattern) -> Option<Vec<Vec<u8>>> {
     let regex = RegexBuilder::new(&pattern.text).case_insensitive(true).unicode(false).build().ok()?;
@@ -231,6 +253,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_prefix_that_no_path_has_is_told_if_it_is_certain() {
+        let never = |text: &str, prefix: &str| is_never_below(&pattern(text), prefix);
+        for (text, prefix) in [
+            ("^/shop/", "/app"),
+            ("^/(shop|blog)/", "/app"),
+            ("^/apple", "/app"),
+            ("^/app-1/", "/app"),
+            ("^/app/y", "/app/x"),
+            ("^/app$", "/app/x"),
+            ("^/(a|b)$", "/a/x"),
+            ("^/[ab]/", "/c"),
+        ] {
+            assert!(never(text, prefix), "{text} has paths below {prefix}");
+        }
+        for (text, prefix) in [
+            ("^/APP/", "/app"),
+            ("^/app", "/App"),
+            ("^/a", "/app/x"),
+            ("^/app$", "/app"),
+            ("^/app/?$", "/app"),
+            ("^/(shop|app)/", "/app"),
+            ("^/a.*/shop/", "/app"),
+            ("/shop/", "/app"),
+            (r"\.php$", "/app"),
+            ("^/shop|x", "/app"),
+            ("(?m)^/shop", "/app"),
+            ("^/app/", "/%61pp"),
+            ("^/", "/app"),
+            ("", "/app"),
+        ] {
+            assert!(!never(text, prefix), "{text} may have paths below {prefix}");
+        }
+    }
+
     proptest::proptest! {
         #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
 
@@ -244,6 +301,24 @@ mod tests {
             let (Ok(one), Ok(other)) = (regex(&earlier), regex(&later)) else { return Ok(()) };
             if other.is_match(path.as_bytes()) && covers(&earlier, &later) {
                 proptest::prop_assert!(one.is_match(path.as_bytes()), "{} {} {}", earlier, later, path);
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Whatever the pattern: it matches no path below a prefix of which that is said.
+        #[test]
+        fn what_is_told_of_prefixes_is_true(
+            text in PIECES, prefix in "(/[abAB.]{1,2}){1,2}", rest in "(/[abAB.]{0,3}){0,2}"
+        ) {
+            let Ok(regex) = RegexBuilder::new(&text).case_insensitive(true).unicode(false).build() else {
+                return Ok(());
+            };
+            let path = format!("{prefix}{rest}");
+            if is_never_below(&pattern(&text), &prefix) {
+                proptest::prop_assert!(!regex.is_match(path.as_bytes()), "{} {} {}", text, prefix, path);
             }
         }
     }
