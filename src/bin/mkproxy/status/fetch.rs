@@ -41,8 +41,12 @@ impl Url {
 
     /// The page as JSON, or why there is none.
     pub fn get(&self) -> Result<Vec<u8>, String> {
-        let named = |reason: String| format!("http://{}{}: {reason}", self.authority, self.target);
-        self.ask().map_err(|error| named(plain(&error))).and_then(|answer| body(&answer).map_err(named))
+        self.ask().map_err(|error| plain(&error)).and_then(|answer| body(&answer))
+    }
+
+    /// A reason, and what was asked for.
+    pub fn named(&self, reason: &str) -> String {
+        format!("http://{}{}: {reason}", self.authority, self.target)
     }
 
     fn ask(&self) -> std::io::Result<Vec<u8>> {

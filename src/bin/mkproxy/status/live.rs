@@ -3,7 +3,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a tool for one person has the clock to itself")]
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 use clap::builder::styling::AnsiColor;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use crossterm::{cursor, execute, terminal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use super::fetch::Url;
 use super::table::Snapshot;
@@ -26,8 +30,17 @@ pub fn run(url: Url, interval: f64) -> Result<Status, Failure> {
     let (again, asked) = mpsc::channel();
     // Nobody waits for it in the end: it may be waiting for an answer itself.
     thread::spawn(move || ask(&url, interval, &pages, &asked));
+    let signal = Arc::new(AtomicUsize::new(0));
+    for number in [SIGINT, SIGTERM] {
+        flag::register_usize(number, Arc::clone(&signal), usize::try_from(number)?)?;
+    }
     let screen = Screen::new()?;
-    watch(&screen, &incoming, &again)?;
+    watch(&screen, &incoming, &again, &signal)?;
+    drop(screen);
+    // It ends of it, as whoever sent it expects, and the terminal is whole.
+    if let number @ 1.. = i32::try_from(signal.load(Relaxed))? {
+        low_level::emulate_default_handler(number)?;
+    }
     Ok(Status::Well)
 }
 
@@ -50,6 +63,7 @@ fn watch(
     screen: &Screen,
     incoming: &Receiver<Result<Snapshot, String>>,
     again: &Sender<()>,
+    signal: &AtomicUsize,
 ) -> Result<(), Failure> {
     let (mut before, mut now, mut trouble): (Option<Snapshot>, Option<Snapshot>, Option<String>) =
         (None, None, None);
@@ -69,8 +83,14 @@ fn watch(
             screen.draw(now.as_ref(), before.as_ref(), trouble.as_deref())?;
             is_stale = false;
         }
-        if !event::poll(GLANCE)? {
-            continue;
+        if signal.load(Relaxed) != 0 {
+            return Ok(());
+        }
+        match event::poll(GLANCE) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
         }
         match event::read()? {
             Event::Key(key) if key.kind == KeyEventKind::Release => {}

@@ -20,7 +20,8 @@ pub fn run(command: &Watch) -> Result<Status, Failure> {
     let body = if is_stdin {
         from_stdin()?
     } else {
-        Url::parse(&command.url).and_then(|url| url.get()).map_err(Failure)?
+        let url = Url::parse(&command.url).map_err(Failure)?;
+        url.get().map_err(|reason| Failure(url.named(&reason)))?
     };
     let snapshot = Snapshot::new(&body, 0).map_err(Failure)?;
     if command.json {

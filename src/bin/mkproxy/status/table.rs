@@ -181,10 +181,8 @@ fn table(rows: &[Row], width: usize) -> Vec<String> {
         let cells = rows.iter().map(|row| row.cells[column].chars().count());
         cells.chain([COLUMNS[column].0.len()]).max().unwrap_or(0)
     };
-    // The last column may be cut; it counts with what makes it worth showing.
-    let needed = |column: usize| if column == REMARKS { widest(column).min(16) } else { widest(column) };
     let total =
-        |columns: &[usize]| 2 + columns.iter().map(|&column| needed(column) + GAP).sum::<usize>() - GAP;
+        |columns: &[usize]| 2 + columns.iter().map(|&column| widest(column) + GAP).sum::<usize>() - GAP;
     while columns.len() > 2 && total(&columns) > width {
         let least =
             columns.iter().enumerate().max_by_key(|(_, column)| COLUMNS[**column].1).map(|(at, _)| at);
@@ -211,7 +209,15 @@ fn table(rows: &[Row], width: usize) -> Vec<String> {
         line
     };
     let first = format!("{dim}{}{dim:#}", line(&titles, Style::new()));
-    std::iter::once(first).chain(rows.iter().map(|row| line(&row.cells, row.style))).collect()
+    let mut lines = vec![first];
+    for row in rows {
+        lines.push(line(&row.cells, row.style));
+        // Why a server is offline is worth a line where there is no room beside it.
+        if !columns.contains(&REMARKS) && !row.cells[REMARKS].is_empty() {
+            lines.push(cut(&format!("    {}", row.cells[REMARKS]), width));
+        }
+    }
+    lines
 }
 
 /// At most so many characters; a longer text ends with dots.
@@ -304,6 +310,16 @@ mod tests {
         let narrow = plain(&page(1, 0).lines(None, 40));
         assert!(narrow[4].starts_with("  app-1          online"), "{narrow:?}");
         assert!(narrow[3].contains("req/s") && !narrow[3].contains("p99"), "{narrow:?}");
+    }
+
+    #[test]
+    fn why_a_server_is_offline_had_no_room_on_a_terminal() {
+        let lines = plain(&page(1, 0).lines(None, 80));
+        assert!(
+            lines[5].starts_with("  10.0.0.2:8080  offline") && !lines[3].contains("remarks"),
+            "{lines:?}"
+        );
+        assert_eq!(lines[6], "    backup, failures, trial in 23s, connection?[2J refused");
     }
 
     #[test]
