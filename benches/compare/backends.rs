@@ -107,7 +107,6 @@ const CHUNK: usize = 4096;
 
 /// `None` and the end of the thread when the connection is over.
 fn serve(mut stream: TcpStream) -> Option<()> {
-    let _ = stream.set_nodelay(true);
     let chunk = [format!("{CHUNK:x}\r\n").as_bytes(), &[b'x'; CHUNK], b"\r\n"].concat();
     let mut buffer = Vec::new();
     loop {
@@ -126,7 +125,13 @@ fn serve(mut stream: TcpStream) -> Option<()> {
         buffer.drain(..end + length);
         let closes = head.contains("connection: close");
         let connection = if closes { "Connection: close\r\n" } else { "" };
-        if head.starts_with("post") {
+        let apart = head.starts_with("get /toy/apart");
+        let _ = stream.set_nodelay(!apart);
+        if apart {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{connection}\r\n");
+            stream.write_all(head.as_bytes()).ok()?;
+            stream.write_all(b"ok\n").ok()?;
+        } else if head.starts_with("post") {
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n{connection}\r\nok\n");
             stream.write_all(answer.as_bytes()).ok()?;
         } else {

@@ -37,6 +37,9 @@ const KB_100: (&str, usize) = ("/100k", 100 * 1024);
 const MB_10: (&str, usize) = ("/10m", 10 * 1024 * 1024);
 /// In 16 chunks, each in a write of its own.
 const STREAM: (&str, usize) = ("/toy/stream", 64 * 1024);
+/// The head in one write and the body in another, which waits until the first is acknowledged: the
+/// server does not set `TCP_NODELAY`.
+const APART: (&str, usize) = ("/toy/apart", 3);
 /// The answer to what was posted.
 const POSTED: (&str, usize) = ("/toy/post", 3);
 
@@ -55,6 +58,12 @@ pub const SCENARIOS: &[Scenario] = &[
     get("10m-32", "10 MB, 32 connections", MB_10, 32),
     get("chunked-1", "64 KB in 16 chunks, 1 connection", STREAM, 1),
     get("chunked-32", "64 KB in 16 chunks, 32 connections", STREAM, 32),
+    get(
+        "apart-32",
+        "3 bytes behind their head, from a server without TCP_NODELAY, 32 connections",
+        APART,
+        32,
+    ),
     asks("post-32", "POST of 16 KB, 32 connections", POSTED, 32, Clients::Post),
     asks("close-32", "3 bytes, a new connection each, 32 at once", SMALL, 32, Clients::Close),
     asks("idle-64", "3 bytes, 64 connections beside 10,000 idle ones", SMALL, 64, Clients::Beside(10_000)),

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::ffi::c_int;
 
+use super::socket;
 use crate::engine::intake::{Look, Passing, look, too_long};
 use crate::engine::{MatchScratch, Shared};
 
@@ -223,6 +224,7 @@ impl Intake {
             // Servers go by the beginning of a head before they have its end.
             Look::Incomplete if text.len() < LONGEST_HEAD => {
                 self.kept.insert(fd, text.to_vec());
+                socket::acknowledge(fd);
                 Outcome::Plain(nothing_yet())
             }
             Look::Pass if text.len() <= buffer.len() => {

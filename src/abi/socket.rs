@@ -76,6 +76,21 @@ pub fn receive(fd: c_int, buffer: &mut [u8]) -> Received {
     arrived(n)
 }
 
+/// Acknowledges what a client has sent at once (`TCP_QUICKACK` of `tcp(7)`).
+pub fn acknowledge(fd: c_int) {
+    let on: c_int = 1;
+    // SAFETY: the option's value is valid for the call; what is no TCP socket, or closed, is an error, ignored.
+    let _ = unsafe {
+        libc::setsockopt(
+            fd,
+            libc::IPPROTO_TCP,
+            libc::TCP_QUICKACK,
+            (&raw const on).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+}
+
 /// Looks at what an unencrypted client has sent, and leaves it where it is;
 /// answers as `recv(2)` does.
 pub fn peek(fd: c_int, buffer: &mut [u8]) -> c_int {

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::io::IoSlice;
 
 use super::Now;
-use super::host::{ClientKey, End, Host, Sent};
+use super::host::{ClientKey, End, Host, Received, Sent};
 use super::network::Network;
 use super::pipe::Pipe;
 use super::worker::Worker;
@@ -116,6 +116,9 @@ pub fn drive<N: Network>(worker: &RefCell<Worker<N>>, host: &dyn Host, now: Now)
             }
             Some(Action::Receive { client, mut buffer, limit }) => {
                 let received = host.receive(client, &mut buffer[..limit]);
+                if received == Received::Nothing && worker.borrow_mut().begins_to_wait_for_body(client) {
+                    host.acknowledge(client);
+                }
                 let takes_back = host.takes_back(client);
                 let behind = worker.borrow_mut().received(client, buffer, received, takes_back, now);
                 if !behind.is_empty() {

@@ -31,6 +31,9 @@ pub trait Host {
     /// Takes what the client has sent behind the request, without blocking.
     fn receive(&self, client: ClientKey, buffer: &mut [u8]) -> Received;
 
+    /// Lets the client know at once that what it sent has arrived; best effort.
+    fn acknowledge(&self, _client: ClientKey) {}
+
     /// Whether [`Host::take_back`] does something for this client.
     fn takes_back(&self, _client: ClientKey) -> bool {
         false

@@ -117,6 +117,15 @@ pub trait Link: Debug {
     /// As `write(2)`.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Acknowledges what was read at once, and what comes from now on, too, up to the next write
+    /// (`TCP_QUICKACK` of `tcp(7)`).
+    ///
+    /// # Errors
+    /// As `setsockopt(2)`.
+    fn acknowledge(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Nothing more is going to be written.
     ///
     /// # Errors

@@ -65,10 +65,14 @@ impl<N: Network> Worker<N> {
         }
         self.scratch[..begun].copy_from_slice(head);
         let asked = self.take_head(key, begun + n, now)?;
-        if asked.is_none() && more {
-            // In a later step, so that a backend that never comes to the point
-            // keeps nobody else waiting.
-            self.queue(key);
+        if asked.is_none() {
+            if more {
+                // In a later step, so that a backend that never comes to the point
+                // keeps nobody else waiting.
+                self.queue(key);
+            } else {
+                self.acknowledge(key);
+            }
         }
         Ok(asked.unwrap_or(Asked::Wait))
     }
@@ -307,12 +311,26 @@ impl<N: Network> Worker<N> {
     pub(super) fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
         match self.splice(key, now) {
             Spliced::No => self.copy(key, now),
-            Spliced::Nothing => None,
+            Spliced::Nothing => {
+                self.acknowledge(key);
+                None
+            }
             Spliced::Cut => {
                 self.fail(key, Failure::Truncated, now);
                 None
             }
             Spliced::Some(action) => Some(action),
+        }
+    }
+
+    /// A part of an answer has come, and the rest is waited for.
+    fn acknowledge(&mut self, key: ClientKey) {
+        let Some(exchange) = self.exchanges.get(key) else { return };
+        let (Phase::Asking { attempt, .. } | Phase::Relaying { attempt, .. }) = &exchange.phase else {
+            return;
+        };
+        if let Some(upstream) = self.upstreams.get_mut(attempt.upstream) {
+            upstream.acknowledge();
         }
     }
 
@@ -334,13 +352,17 @@ impl<N: Network> Worker<N> {
         let wrapped = body.ends_at_close() && client.version == Version::Http11;
         let upstream = self.upstreams.get_mut(attempt.upstream)?;
         if !upstream.readable {
+            upstream.acknowledge();
             return None;
         }
         // What the client has room for is not left here, however much it is.
         let takes = room.saturating_sub(CHUNK_FRAME).min(READ_MAX);
         let limit = order.route.settings.buffer_size.max(takes).min(self.scratch.len() - CHUNK_END.len());
         let n = match upstream.read(&mut self.scratch[..limit]) {
-            Ok(None) => return None,
+            Ok(None) => {
+                upstream.acknowledge();
+                return None;
+            }
             Ok(Some(0)) if body.ends_at_close() && !upstream.reset => {
                 if wrapped {
                     pending.extend_from_slice(LAST_CHUNK);

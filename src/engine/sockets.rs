@@ -10,6 +10,7 @@ use mio::event::Source as _;
 use mio::net::{TcpStream, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
+use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{RecvFlags, recv};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -188,6 +189,13 @@ impl Link for Socket {
         match self {
             Socket::Tcp(s) => s.write(bytes),
             Socket::Unix(s) => s.write(bytes),
+        }
+    }
+
+    fn acknowledge(&self) -> io::Result<()> {
+        match self {
+            Socket::Tcp(s) => Ok(set_tcp_quickack(s, true)?),
+            Socket::Unix(_) => Ok(()),
         }
     }
 

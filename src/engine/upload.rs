@@ -38,6 +38,8 @@ pub struct Upload {
     pub let_go: bool,
     /// The backend takes no more of it.
     refused: bool,
+    /// The client was told that what it sent so far has arrived.
+    acknowledged: bool,
     /// One byte more is read than the body has. What a TLS layer has decrypted
     /// of the next request already is told by nobody later.
     pub looks_behind: bool,
@@ -61,6 +63,7 @@ impl Upload {
             gathered: Vec::new(),
             let_go: false,
             refused: false,
+            acknowledged: false,
             looks_behind: false,
         }
     }
@@ -241,6 +244,19 @@ impl<N: Network> Worker<N> {
         let buffer = std::mem::take(&mut self.scratch);
         let limit = limit.min(buffer.len());
         Some(Action::Receive { client: key, buffer, limit })
+    }
+
+    /// Nothing of the body is here, for the first time. A client may hold the rest back until it hears
+    /// that the beginning has arrived, which takes the system 40 ms (Nagle's algorithm, RFC 896).
+    pub(super) fn begins_to_wait_for_body(&mut self, key: ClientKey) -> bool {
+        match self.exchanges.get_mut(key) {
+            Some(Exchange {
+                phase: Phase::Gathering | Phase::Asking { .. } | Phase::Relaying { .. },
+                order: Some(order),
+                ..
+            }) => !std::mem::replace(&mut order.upload.acknowledged, true),
+            _ => false,
+        }
     }
 
     /// Takes what the client has sent; gives back what belongs to its next

@@ -49,6 +49,8 @@ pub struct Upstream<L = Socket> {
     /// It was reset, as a write has told. The system tells that once: the end that
     /// reading comes upon afterwards is not one that the backend meant.
     pub reset: bool,
+    /// The system acknowledges what comes without waiting for more; it forgets to behind a write.
+    acknowledges: bool,
     /// What it is there for.
     pub used_by: Use,
     /// Which endpoint it leads to.
@@ -76,6 +78,7 @@ impl<L: Link> Upstream<L> {
             writable: false,
             closed: false,
             reset: false,
+            acknowledges: false,
             used_by: Use::Busy(exchange),
             endpoint: index,
             window,
@@ -146,6 +149,18 @@ impl<L: Link> Upstream<L> {
         }
     }
 
+    /// Lets the backend know at once that what it sent has arrived. A backend may hold the rest of
+    /// an answer back until then (Nagle's algorithm, RFC 896; `TCP_CORK`), and the system may take
+    /// 40 ms to say so by itself (RFC 1122 4.2.3.2).
+    pub fn acknowledge(&mut self) {
+        if std::mem::replace(&mut self.acknowledges, true) {
+            return;
+        }
+        if let Err(error) = self.link.acknowledge() {
+            log::debug!("a backend waits for what the system makes it wait: {error}");
+        }
+    }
+
     /// Tells the backend that nothing more comes; it may go on sending.
     pub fn finish_sending(&self) {
         if let Err(error) = self.link.finish_sending() {
@@ -158,6 +173,7 @@ impl<L: Link> Upstream<L> {
     /// # Errors
     /// As `write(2)`.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.acknowledges = false;
         loop {
             match self.link.write(bytes) {
                 Ok(n) => {

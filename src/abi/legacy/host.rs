@@ -128,6 +128,13 @@ impl Host for LegacyHost {
         socket::arrived_in(buffer.len(), n)
     }
 
+    fn acknowledge(&self, client: ClientKey) {
+        let serving = self.clients.borrow().serving(client);
+        if let Some((fd, _)) = serving {
+            socket::acknowledge(fd);
+        }
+    }
+
     fn takes_back(&self, _client: ClientKey) -> bool {
         nudge::is_possible()
     }

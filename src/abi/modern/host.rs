@@ -347,6 +347,12 @@ impl Host for ModernHost {
         socket::arrived_in(buffer.len(), n)
     }
 
+    fn acknowledge(&self, client: ClientKey) {
+        if let Some(serving) = self.serving(client) {
+            socket::acknowledge(serving.fd);
+        }
+    }
+
     fn takes_back(&self, _client: ClientKey) -> bool {
         nudge::is_possible()
     }
