@@ -215,6 +215,7 @@ const RULES: &[(&str, Level, &str)] = &[
     ("C22", Must, "A server that ends finishes the answers under way; at least none looks whole that is not."),
     ("C25", Must, "300 requests that are given up leave no descriptor behind."),
     ("C26", Should, "An error of the proxy's own is told apart from one of the backend, in the log."),
+    ("C26b", Should, "On demand Proxy-Status tells them apart too, in the words of RFC 9209."),
     ("U1", Must, "The handshake goes through with a fresh Connection, the 101 comes back with its fields."),
     ("U2", Must, "Bytes in the same segment as the 101 are delivered."),
     ("U3", Should, "Bytes that a client sends right behind its handshake are delivered, too."),

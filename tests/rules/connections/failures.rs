@@ -242,3 +242,26 @@ fn c26_own_errors_are_told_apart() {
         p.host.expect_output(&p.a.address());
     });
 }
+
+/// C26b SHOULD: On demand Proxy-Status tells them apart too, in the words of RFC 9209.
+#[test]
+fn c26b_proxy_status_tells_own_errors_apart() {
+    let mine = "HTTP/1.1 502 Mine\r\nContent-Length: 4\r\n\r\nmine";
+    let cases = [
+        (vice::raw(mine, Next::Again), 502, "received-status=502"),
+        (vice::garbage(), 502, "error=http_protocol_error"),
+        (vice::leaves_in_head(Next::Close), 502, "error=http_response_incomplete"),
+        (vice::never_answers(), 504, "error=http_response_timeout"),
+    ];
+    for (vice, status, told) in cases {
+        on_conf("C26b", vice, &["ProxyStatus on", "Via here", "HeaderTimeOut 100ms"], |p| {
+            let response = p.host.get("/app").expect(status);
+            let expected = format!("here; {told}");
+            assert_eq!(response.all("Proxy-Status"), [&*expected], "{response:?}");
+        });
+    }
+    // Who does not want it says nothing of it.
+    on_vice("C26b", vice::garbage(), |p| {
+        assert_eq!(p.host.get("/app").expect(502).header("Proxy-Status"), None);
+    });
+}
