@@ -86,6 +86,27 @@ fn what_set_a_server_offline_is_named_and_its_query_is_not_told() {
 }
 
 #[test]
+fn events_of_a_server_name_the_latest_request_that_they_are_about() {
+    for_each_host(|kind| {
+        let a = Backend::start("a", vice::raw(BUSY, Next::Close));
+        let b = Backend::refuses("b");
+        let conf = Conf::new().with_statistics().route("^/app", &[&a]).with("FailOn 503").with(NAMED);
+        let conf = conf.with("AttemptsCount 0").route("^/named", &[&b]).with(NAMED).route("^/not", &[&b]);
+        let host = Host::start(kind, conf);
+        let event = |entry: usize| host.statistics()["routes"][entry]["backends"][0]["last_error"].clone();
+        for (entry, path, status) in [(0, "/app/x", 503), (1, "/named/x", 502)] {
+            let answer = host.get(path).expect(status);
+            let attempt = event(entry)["attempt"].clone();
+            assert_eq!(attempt["id"], id(&answer), "{attempt}");
+            assert_eq!(attempt["request"], format!("GET {path}"));
+        }
+        host.get("/not/x").expect(502);
+        assert_eq!(event(2)["attempt"]["request"], "GET /not/x");
+        assert!(event(2)["attempt"].get("id").is_none(), "{}", event(2));
+    });
+}
+
+#[test]
 fn what_brought_a_server_back_is_named() {
     for_each_host(|kind| {
         let a = Backend::refuses("a");

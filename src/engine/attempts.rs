@@ -11,7 +11,7 @@ use super::exchange::{Attempt, Order, Phase};
 use super::failure::Failure;
 use super::host::ClientKey;
 use super::network::Network;
-use super::noting::name_of;
+use super::noting::{name_of, short_id};
 use super::poison::{Fingerprint, Poison};
 use super::retry::{self, Connection, Failed, Left, Next, Price, Repeating, Trouble};
 use super::serve::Asked;
@@ -20,7 +20,6 @@ use super::shared::Route;
 use super::worker::Worker;
 use crate::config::RetryCause;
 use crate::http::request::{self, Request};
-use crate::stats::events::Kind;
 
 /// The attempts of one order.
 #[derive(Debug)]
@@ -273,7 +272,7 @@ impl<N: Network> Worker<N> {
         }
         match blame {
             Blame::Backend => self.judge(key, backend, trial, reused, failure, now),
-            Blame::Request => self.excuse(&route, backend, trial, now),
+            Blame::Request => self.excuse(key, &route, backend, trial, now),
             Blame::Poison(print) => {
                 let timeout = route.settings.retries.poison_timeout;
                 self.shared.poison.remember(print, now.ms.saturating_add(milliseconds(timeout)));
@@ -284,16 +283,20 @@ impl<N: Network> Worker<N> {
                     route.place,
                     self.subject(key).id()
                 );
-                self.excuse(&route, backend, trial, now);
+                self.excuse(key, &route, backend, trial, now);
             }
         }
         next
     }
 
     /// The failure was the request's: nothing is held against the backend.
-    fn excuse(&mut self, route: &Route, backend: usize, trial: bool, now: Now) {
+    fn excuse(&mut self, key: ClientKey, route: &Route, backend: usize, trial: bool, now: Now) {
         route.totals.poisoned();
-        route.note(backend, Kind::Poisoned, "other servers broke over this request too", None, now);
+        if let Some(exchange) = self.exchanges.get(key)
+            && let Some(order) = &exchange.order
+        {
+            order.note_poison(backend, short_id(exchange.record.as_deref()), now);
+        }
         if trial {
             route.cluster.abandon_trial(backend);
         }

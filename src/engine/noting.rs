@@ -93,6 +93,14 @@ impl<N: Network> Worker<N> {
     }
 }
 
+/// As much of the name of a request as an event has room for.
+pub(super) type ShortId = Short<36>;
+
+/// What `RequestId` calls a request.
+pub(super) fn short_id(record: Option<&Record>) -> Option<ShortId> {
+    record.map(Record::id).filter(|id| !id.is_empty()).map(Short::of)
+}
+
 impl Order {
     /// The name of its request, however much of that is still here.
     fn name(&self) -> Short<64> {
@@ -104,11 +112,15 @@ impl Order {
         self.name = short_name_of(&self.request);
     }
 
+    fn about(&self, phase: &'static str, id: Option<ShortId>) -> About {
+        About { phase, request: self.name(), id, connection: None }
+    }
+
     /// An attempt has failed in this phase, over a connection with this window.
     pub(super) fn note_failure(
         &self,
         attempt: &Attempt,
-        phase: &'static str,
+        (phase, id): (&'static str, Option<ShortId>),
         window: Option<Window>,
         failure: &Failure,
         now: Now,
@@ -119,21 +131,37 @@ impl Order {
             _ => Kind::Stale,
         };
         let connection = window.filter(|_| phase != "connecting").map(|window| window.connection(now.ms));
-        let about = About { phase, request: self.name(), connection };
+        let about = About { connection, ..self.about(phase, id) };
         self.route.note(attempt.backend, kind, failure, Some(about), now);
     }
 
     /// A backend could not even be asked for a connection.
-    pub(super) fn note_no_connection(&self, backend: usize, failure: &Failure, now: Now) {
+    pub(super) fn note_no_connection(
+        &self,
+        backend: usize,
+        id: Option<ShortId>,
+        failure: &Failure,
+        now: Now,
+    ) {
         let kind = if matches!(failure, Failure::Local(_)) { Kind::Lack } else { Kind::Failure };
-        let about = About { phase: "connecting", request: self.name(), connection: None };
-        self.route.note(backend, kind, failure, Some(about), now);
+        self.route.note(backend, kind, failure, Some(self.about("connecting", id)), now);
+    }
+
+    /// The answer of a backend to this request counts as a failure of it.
+    pub(super) fn note_status(&self, backend: usize, id: Option<ShortId>, status: u16, now: Now) {
+        let about = self.about("asking", id);
+        self.route.note(backend, Kind::Failure, format_args!("it answered {status}"), Some(about), now);
+    }
+
+    /// This request made several backends break.
+    pub(super) fn note_poison(&self, backend: usize, id: Option<ShortId>, now: Now) {
+        let why = "other servers broke over this request too";
+        self.route.note(backend, Kind::Poisoned, why, Some(self.about("asking", id)), now);
     }
 
     /// A backend gets this request as its trial.
-    pub(super) fn note_trial(&self, backend: usize, now: Now) {
-        let about = About { phase: "picking", request: self.name(), connection: None };
-        self.route.note(backend, Kind::Trial, "", Some(about), now);
+    pub(super) fn note_trial(&self, backend: usize, id: Option<ShortId>, now: Now) {
+        self.route.note(backend, Kind::Trial, "", Some(self.about("picking", id)), now);
     }
 }
 

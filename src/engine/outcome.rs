@@ -11,11 +11,11 @@ use super::exchange::{Attempt, Exchange, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
 use super::network::Network;
+use super::noting::short_id;
 use super::retry::Next;
 use super::shared::Route;
 use super::worker::Worker;
 use crate::balancer::Flip;
-use crate::stats::events::Kind;
 
 /// The status in the log for a client that left before its answer.
 const CLIENT_LEFT: u16 = 499;
@@ -55,7 +55,8 @@ impl<N: Network> Worker<N> {
                 exchange.cause = cause;
                 let window = self.upstreams.remove(attempt.upstream).map(|upstream| upstream.window);
                 if let Some(order) = &exchange.order {
-                    order.note_failure(&attempt, "relaying", window, &failure, now);
+                    let id = short_id(exchange.record.as_deref());
+                    order.note_failure(&attempt, ("relaying", id), window, &failure, now);
                     let Attempt { backend, reused, trial, .. } = attempt;
                     self.judge(key, backend, trial, reused, &failure, now);
                 }
@@ -76,7 +77,8 @@ impl<N: Network> Worker<N> {
         let upstream = self.upstreams.remove(attempt.upstream);
         if let Some(order) = &exchange.order {
             let window = upstream.as_ref().map(|upstream| upstream.window);
-            order.note_failure(&attempt, name, window, &failure, now);
+            let id = short_id(exchange.record.as_deref());
+            order.note_failure(&attempt, (name, id), window, &failure, now);
         }
         if let Some(upstream) = upstream.filter(|_| attempt.reused && !failure.blames_backend(true)) {
             self.lost_in_use(key, &upstream, now);
@@ -212,7 +214,11 @@ impl<N: Network> Worker<N> {
         status: u16,
         now: Now,
     ) {
-        route.note(backend, Kind::Failure, format_args!("it answered {status}"), None, now);
+        if let Some(exchange) = self.exchanges.get(key)
+            && let Some(order) = &exchange.order
+        {
+            order.note_status(backend, short_id(exchange.record.as_deref()), status, now);
+        }
         if let Some(flip) = route.cluster.record_failure(backend, trial, now.ms) {
             self.tell(key, route, backend, flip, &format_args!("it answered {status}"), now);
         }

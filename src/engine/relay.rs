@@ -220,6 +220,7 @@ impl<N: Network> Worker<N> {
         };
 
         let route = Arc::clone(&order.route);
+        let is_failure = route.blames_for_status(answer.status);
         let reusable = answer.backend_keeps && !relayed.surplus && route.settings.keep_alive;
         let fate = answer.fate;
         exchange.status = answer.status;
@@ -232,7 +233,7 @@ impl<N: Network> Worker<N> {
         }
         let mut request = Vec::new();
         if attempt.written == order.request.len() {
-            if !relayed.done {
+            if is_failure || !relayed.done {
                 order.keep_name();
             }
             // What is still to come of the body will need less room.
@@ -243,7 +244,7 @@ impl<N: Network> Worker<N> {
             exchange.phase = Phase::Relaying { attempt, body, reusable, fate };
         }
         self.tally.backend(route.row(backend)).response(answer.status);
-        if route.blames_for_status(answer.status) {
+        if is_failure {
             self.judge_status(key, &route, backend, trial, answer.status, now);
         } else if trial {
             // Not later: a long answer would keep the backend on trial.

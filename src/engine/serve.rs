@@ -15,6 +15,7 @@ use super::exchange::{Attempt, Phase};
 use super::failure::Failure;
 use super::host::{ClientKey, Fate};
 use super::network::Network;
+use super::noting::short_id;
 use super::queue::Queueing;
 use super::upstream::Upstream;
 use super::window::{Limits, Window};
@@ -147,7 +148,7 @@ impl<N: Network> Worker<N> {
             counters.retry();
         }
         if trial {
-            order.note_trial(backend, now);
+            order.note_trial(backend, short_id(exchange.record.as_deref()), now);
         }
         if pooled && let Some(upstream) = self.take_idle(endpoint, key, &route, idempotent, now) {
             self.tally.backend(route.row(backend)).reused();
@@ -182,8 +183,11 @@ impl<N: Network> Worker<N> {
             }
             Err(error) => {
                 let failure = Failure::of_connect(error);
-                if let Some(order) = self.exchanges.get(key).and_then(|e| e.order.as_ref()) {
-                    order.note_no_connection(backend, &failure, now);
+                if let Some(exchange) = self.exchanges.get(key)
+                    && let Some(order) = &exchange.order
+                {
+                    let id = short_id(exchange.record.as_deref());
+                    order.note_no_connection(backend, id, &failure, now);
                 }
                 self.judge(key, backend, trial, false, &failure, now);
                 let Some(exchange) = self.exchanges.get_mut(key) else { return true };

@@ -149,6 +149,9 @@ pub struct About {
     pub phase: &'static str,
     /// Method and path, without the query.
     pub request: Short<64>,
+    /// What the request is called, where requests have names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Short<36>>,
     /// Over which connection, if there was one.
     pub connection: Option<Connection>,
 }
@@ -232,7 +235,7 @@ mod tests {
     use std::mem;
 
     fn about(request: &str) -> Option<About> {
-        Some(About { phase: "asking", request: Short::of(request), connection: None })
+        Some(About { phase: "asking", request: Short::of(request), id: None, connection: None })
     }
 
     #[test]

@@ -435,7 +435,7 @@ mod tests {
     fn every_value_from_outside_is_escaped() {
         let nasty = "<b onx=\"'&";
         let recorder = Recorder::default();
-        let about = About { phase: "asking", request: Short::of(nasty), connection: None };
+        let about = About { phase: "asking", request: Short::of(nasty), id: None, connection: None };
         recorder.note(5, Kind::Failure, nasty, Some(about));
         let mut all = snapshot();
         let route = &mut all.routes[0];
