@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use rustix::pty::{self, OpenptFlags};
@@ -124,10 +124,8 @@ impl Terminal {
     /// It ends soon, well, and leaves the terminal as it has found it.
     #[track_caller]
     fn ends_well(&mut self) {
-        let begun = Instant::now();
         let status = self.ended(LIMIT);
         assert!(status.is_some_and(|status| status.success()), "{status:?}:\n{}", self.text());
-        assert!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
         self.is_given_back();
     }
 
@@ -337,6 +335,8 @@ fn keys_are_heard_while_no_answer_comes() {
     eventually(LIMIT, "it is asked", || silent.requests() == 1);
     terminal.press("q");
     terminal.ends_well();
+    let shown = terminal.shown.lock().unwrap();
+    assert!(!String::from_utf8_lossy(&shown.bytes).contains("no answer in"), "it has waited for the answer");
 }
 
 #[test]
