@@ -17,15 +17,17 @@ pub const TYPE: &str = "text/html; charset=utf-8";
 pub const FIELDS: &str = concat!(
     "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
     "Content-Security-Policy: default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'; style-src 'sha256-fYvg10p71dAhjMi6xFYX5knMK7LAsxAprTteJPHixBM='; ",
-    "script-src 'sha256-Vz4wuLG+/XCBxoZfT6N//QtsoySp8CpDAJbxDaTqZwo='\r\n"
+    "frame-ancestors 'none'; style-src 'sha256-n2KmSlPRBl4mfyPoy5j+fIFdJPsIRbvjqpyQbxaRetE='; ",
+    "script-src 'sha256-8feaYxYhf4rA3KqjLsUGx7cC+USLbizMAeSg1TDJHow='\r\n"
 );
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 
-/// Events that the page shows of an entry; `?format=json&events=64` has all.
-const EVENTS_SHOWN: usize = 128;
+/// Events that the page shows: its entries share them. `?format=json&events=64` has all.
+const EVENTS_SHOWN: usize = 64;
+/// As many of each entry at least, so that a page of many entries has some of each.
+const EVENTS_OF_ENTRY: usize = 8;
 /// Servers that are named in the summary when they are not available.
 const NAMED: usize = 12;
 
@@ -108,10 +110,11 @@ struct Number {
 struct Server<'a> {
     id: String,
     label: &'a str,
-    details: Vec<String>,
+    /// Lines, as all that stands in small type.
+    details: String,
     state: &'static str,
     state_words: &'static str,
-    state_lines: Vec<String>,
+    state_lines: String,
     active: String,
     limit: String,
     rate: String,
@@ -129,22 +132,21 @@ struct Server<'a> {
 
 /// Percentiles of one kind of duration.
 struct Times {
-    name: &'static str,
     p50: String,
     /// p95 and p99.
-    rest: Vec<String>,
+    rest: String,
     title: String,
 }
 
 struct LastError {
-    time: Moment,
+    time: String,
     ago: String,
     why: String,
 }
 
 /// One event.
 struct Line<'a> {
-    time: Moment,
+    time: String,
     times: String,
     server: &'a str,
     what: &'static str,
@@ -156,11 +158,12 @@ struct Line<'a> {
 
 impl<'a> Page<'a> {
     fn new(snapshot: &'a Snapshot) -> Self {
+        let events = (EVENTS_SHOWN / snapshot.routes.len().max(1)).max(EVENTS_OF_ENTRY);
         let routes: Vec<Route<'a>> = snapshot
             .routes
             .iter()
             .enumerate()
-            .map(|(index, route)| Route::new(index, route, snapshot.time))
+            .map(|(index, route)| Route::new(index, route, snapshot.time, events))
             .collect();
         Page {
             style: STYLE,
@@ -200,10 +203,10 @@ impl Summary {
 }
 
 impl<'a> Route<'a> {
-    fn new(index: usize, route: &'a RouteRow, now: u64) -> Self {
+    fn new(index: usize, route: &'a RouteRow, now: u64, most_events: usize) -> Self {
         let seconds = &route.requests_by_second;
         let most = seconds.iter().copied().max().unwrap_or(0);
-        let line = words::curve(seconds, 240, 44);
+        let line = words::curve(seconds, 44);
         let area = if line.is_empty() { String::new() } else { format!("{line}V44H0Z") };
         let mut events: Vec<(&str, &Event)> = route
             .backends
@@ -214,12 +217,10 @@ impl<'a> Route<'a> {
         events.sort_by_key(|(_, event)| std::cmp::Reverse(event.time));
         let events_words = match events.len() {
             0 => "none".to_owned(),
-            all if all > EVENTS_SHOWN => {
-                format!("the latest {EVENTS_SHOWN} of {all}; ?format=json&events=64 has all")
-            }
+            all if all > most_events => format!("the latest {most_events} of {all}"),
             all => format!("{all}, the latest {} ago", words::span(now.saturating_sub(events[0].1.time))),
         };
-        events.truncate(EVENTS_SHOWN);
+        events.truncate(most_events);
         Route {
             id: format!("r{index}"),
             entry: &route.entry,
@@ -278,7 +279,7 @@ impl<'a> Server<'a> {
         Server {
             id,
             label: label(b),
-            details,
+            details: details.join("\n"),
             state: b.state,
             state_words: match b.state {
                 "online" => "Online",
@@ -286,12 +287,12 @@ impl<'a> Server<'a> {
                 "unresolved" => "Unresolved",
                 _ => "Disabled",
             },
-            state_lines: state_lines(b),
+            state_lines: state_lines(b).join("\n"),
             active: words::count(u64::from(b.active)),
             limit: b.max.map_or_else(String::new, |max| words::count(u64::from(max))),
             rate: words::rate(b.requests_per_second),
             spark: if counts.iter().any(|&count| count > 0) {
-                words::curve(counts, 60, 16)
+                words::curve(counts, 16)
             } else {
                 String::new()
             },
@@ -307,13 +308,9 @@ impl<'a> Server<'a> {
             retries: words::count(b.retries),
             sent: words::bytes(b.bytes_sent),
             received: words::bytes(b.bytes_received),
-            times: [
-                times("Connect", &b.spread.connect),
-                times("First byte", &b.spread.first_byte),
-                times("Whole answer", &b.spread.total),
-            ],
+            times: [times(&b.spread.connect), times(&b.spread.first_byte), times(&b.spread.total)],
             error: b.last_error.map(|event| LastError {
-                time: Moment::new(event.time),
+                time: Moment::new(event.time).people,
                 ago: words::span(now.saturating_sub(event.time)),
                 why: match event.why.is_empty() {
                     true => event.kind.words().to_owned(),
@@ -365,15 +362,18 @@ fn state_lines(b: &BackendRow) -> Vec<String> {
     lines
 }
 
-fn times(name: &'static str, all: &Distribution) -> Times {
+fn times(all: &Distribution) -> Times {
     let at = |percent| all.percentile_us(percent).map(words::duration);
     match (at(50), at(95), at(99)) {
         (Some(p50), Some(p95), Some(p99)) => {
             let longest = words::duration(all.max_us());
-            let title = format!("p50 {p50}, p95 {p95}, p99 {p99}, longest {longest}, {} in all", all.count());
-            Times { name, p50, rest: vec![p95, p99], title }
+            Times {
+                p50,
+                rest: format!("{p95}\n{p99}"),
+                title: format!("longest {longest}, {} in all", all.count()),
+            }
         }
-        _ => Times { name, p50: "–".to_owned(), rest: Vec::new(), title: "none yet".to_owned() },
+        _ => Times { p50: "–".to_owned(), rest: String::new(), title: "none yet".to_owned() },
     }
 }
 
@@ -398,7 +398,7 @@ impl<'a> Line<'a> {
             String::new()
         };
         Line {
-            time: Moment::new(event.time),
+            time: Moment::new(event.time).people,
             times,
             server,
             what: event.kind.words(),
@@ -504,8 +504,46 @@ mod tests {
             ..backend()
         });
         let page = page(&all);
-        for words in ["Offline</span>", "for 2 min", "next trial in 12 s", "Not available:", "of 2</small>"] {
+        for words in ["Offline</b>", "for 2 min", "next trial in 12 s", "Not available:", "of 2</small>"] {
             assert!(page.contains(words), "{words} is not in {page}");
+        }
+    }
+
+    #[test]
+    fn entries_share_the_events_that_are_shown() {
+        let recorder = Recorder::default();
+        (0..64).for_each(|nth| recorder.note(100 * nth, Kind::Back, "", None));
+        let mut all = snapshot();
+        all.routes[0].backends[0].events = recorder.latest(64);
+        let another = all.routes[0].backends[0].clone();
+        all.routes[0].backends.push(another);
+        for (entries, each) in [(1, 64), (4, 16), (40, 8)] {
+            all.routes = vec![all.routes[0].clone(); entries];
+            let page = page(&all);
+            let rows = page.matches("back online").count();
+            assert_eq!(rows, entries * each, "{entries} entries");
+            assert_eq!(page.matches(&format!("the latest {each} of 128<")).count(), entries, "{page}");
+        }
+    }
+
+    #[test]
+    fn on_narrow_screens_cells_are_called_as_the_heads_of_their_columns() {
+        let recorder = Recorder::default();
+        recorder.note(5, Kind::Back, "", None);
+        let mut all = snapshot();
+        all.routes[0].backends[0].events = recorder.latest(1);
+        let page = page(&all).replace("<small>", "").replace("</small>", "");
+        // The head of a row is not called anything: it is the name of a server.
+        for (table, unnamed, columns) in [("servers", 1, 11), ("events", 0, 5)] {
+            let (_, rest) = page.split_once(&format!("class=\"{table}\"")).unwrap();
+            let (heads, _) = rest.split_once("</thead>").unwrap();
+            let heads: Vec<&str> =
+                heads.split("</th>").map(|head| head.rsplit('>').next().unwrap()).collect();
+            assert_eq!(heads.len(), columns + 1, "{heads:?}");
+            for (nth, head) in heads.iter().enumerate().take(columns).skip(unnamed) {
+                let rule = format!(".{table} td:nth-child({})::before {{ content: \"{head}\"; }}", nth + 1);
+                assert!(STYLE.contains(&rule), "{rule} is not in src/stats/page/style.css");
+            }
         }
     }
 

@@ -85,17 +85,35 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
-/// A curve through these counts, as the path of an SVG of this size; the greatest reaches the top.
-pub fn curve(counts: &[u32], width: u32, height: u32) -> String {
-    let most = counts.iter().copied().max().unwrap_or(0).max(1);
-    let Some(steps) = counts.len().checked_sub(1).filter(|&steps| steps > 0) else { return String::new() };
-    let mut path = String::with_capacity(counts.len() * 8);
-    // Room for half of the line's width.
-    let tall = f64::from(height - 2);
-    for (nth, &count) in counts.iter().enumerate() {
-        let x = f64::from(width) * nth as f64 / steps as f64;
-        let y = 1.0 + tall * (1.0 - f64::from(count) / f64::from(most));
-        let _ = write!(path, "{}{x:.1} {y:.1}", if nth == 0 { 'M' } else { 'L' });
+/// A curve through these counts, as the path of an SVG of this height, one unit wide for each step; the
+/// greatest count reaches the top. What stays level is one line, to keep the page of many servers small.
+pub fn curve(counts: &[u32], height: u32) -> String {
+    if counts.len() < 2 {
+        return String::new();
+    }
+    let most = u64::from(counts.iter().copied().max().unwrap_or(0).max(1));
+    // Tenths of a unit, with room for half of the line's width.
+    let tall = u64::from(height - 2) * 10;
+    let mut path = String::with_capacity(counts.len() * 7);
+    let (mut last, mut level) = (None, false);
+    for (x, &count) in counts.iter().enumerate() {
+        let y = 10 + (tall * (most - u64::from(count)) + most / 2) / most;
+        if last == Some(y) {
+            level = true;
+            continue;
+        }
+        // Strings alone: nothing here can fail to be written.
+        if std::mem::take(&mut level) {
+            let _ = write!(path, "H{}", x - 1);
+        }
+        let _ = write!(path, "{}{x} {}", if x == 0 { 'M' } else { 'L' }, y / 10);
+        if y % 10 > 0 {
+            let _ = write!(path, ".{}", y % 10);
+        }
+        last = Some(y);
+    }
+    if level {
+        let _ = write!(path, "H{}", counts.len() - 1);
     }
     path
 }
@@ -140,8 +158,11 @@ mod tests {
 
     #[test]
     fn a_curve_stays_inside_its_picture() {
-        assert_eq!(curve(&[0, 5, 10], 60, 16), "M0.0 15.0L30.0 8.0L60.0 1.0");
-        assert_eq!(curve(&[0, 0], 60, 16), "M0.0 15.0L60.0 15.0");
-        assert_eq!(curve(&[1], 60, 16), "");
+        assert_eq!(curve(&[0, 5, 10], 16), "M0 15L1 8L2 1");
+        assert_eq!(curve(&[0, 1, 3], 16), "M0 15L1 10.3L2 1");
+        assert_eq!(curve(&[0, 0], 16), "M0 15H1");
+        assert_eq!(curve(&[0, 0, 0, 7, 7, 0], 16), "M0 15H2L3 1H4L5 15");
+        assert_eq!(curve(&[u32::MAX, 0], 44), "M0 1L1 43");
+        assert_eq!(curve(&[1], 16), "");
     }
 }

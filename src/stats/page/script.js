@@ -1,4 +1,3 @@
-
 // Renews what changes: the page is fetched again, and each part marked with data-live takes the place
 // of the old one. So there is one way from numbers to text, on the server, and details stay open.
 (() => {
@@ -23,10 +22,13 @@
     return selection !== null && !selection.isCollapsed;
   };
 
-  const renew = (fresh) => {
-    for (const part of fresh.querySelectorAll("[data-live]")) {
+  const partsOf = (page) => page.querySelectorAll("[data-live]");
+
+  const renew = (parts) => {
+    // Another configuration: nothing stands where it did.
+    if (parts.length !== partsOf(document).length) return location.reload();
+    for (const part of parts) {
       const old = document.getElementById(part.id);
-      // Another configuration: nothing stands where it did.
       if (old === null) return location.reload();
       if (!old.isEqualNode(part)) old.replaceChildren(...part.childNodes);
     }
@@ -35,16 +37,19 @@
   const ask = async () => {
     if (paused || busy || document.hidden) return;
     busy = true;
+    let trouble = "No answer";
     try {
       const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(patience) });
-      if (!answer.ok) throw new Error(`the server answers ${answer.status}`);
-      const text = await answer.text();
-      if (!paused && !isReading()) renew(new DOMParser().parseFromString(text, "text/html"));
+      if (!answer.ok) throw new Error(trouble = `The server answers ${answer.status}`);
+      const parts = partsOf(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (parts.length === 0) throw new Error(trouble = "Another page answers");
       lostAt = "";
-      if (!paused) say("Live", false);
-    } catch (error) {
+      if (paused) return;
+      if (!isReading()) renew(parts);
+      say(isReading() ? "Waits while text is selected" : "Live", false);
+    } catch {
       lostAt = lostAt || clock();
-      say(`No answer since ${lostAt}; these numbers are older. Trying again.`, true);
+      if (!paused) say(`${trouble} since ${lostAt}; these numbers are older. Trying again.`, true);
     } finally {
       busy = false;
     }
