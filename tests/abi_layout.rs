@@ -3,14 +3,29 @@
 
 use monkey_proxy_reverse::abi::{legacy, modern};
 
+/// What was measured for the processor that this was built for.
+macro_rules! measured {
+    ($family:literal) => {
+        if cfg!(target_pointer_width = "64") {
+            include_str!(concat!("data/", $family, "-layout.json"))
+        } else if cfg!(feature = "time64") {
+            include_str!(concat!("data/", $family, "-layout-arm32-time64.json"))
+        } else if cfg!(target_arch = "x86") {
+            include_str!(concat!("data/", $family, "-layout-i686.json"))
+        } else {
+            include_str!(concat!("data/", $family, "-layout-arm32.json"))
+        }
+    };
+}
+
 #[test]
 fn every_mirrored_offset_of_monkey_1_5_was_measured() {
-    compare(include_str!("data/legacy-layout.json"), legacy::raw::OFFSETS);
+    compare(measured!("legacy"), legacy::raw::OFFSETS);
 }
 
 #[test]
 fn every_mirrored_offset_of_monkey_1_8_was_measured() {
-    compare(include_str!("data/modern-layout.json"), modern::raw::OFFSETS);
+    compare(measured!("modern"), modern::raw::OFFSETS);
 }
 
 fn compare(measured: &str, offsets: &[(&str, &str, usize, usize)]) {

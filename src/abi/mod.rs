@@ -19,3 +19,4 @@ pub mod modern;
 mod nudge;
 pub mod peers;
 pub mod socket;
+pub mod word;

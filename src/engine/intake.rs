@@ -123,6 +123,9 @@ mod tests {
         assert_eq!(held(post), (post.len(), 0));
         assert_eq!(held(&format!("{post}abc")), (post.len(), 3));
         assert_eq!(held(&format!("{post}abcde{GET}")), (post.len(), 5));
+        // As 32 bits this length is 5.
+        let huge = "POST /app HTTP/1.1\r\nHost: h\r\nContent-Length: 4294967301\r\n\r\n";
+        assert_eq!(held(&format!("{huge}abcde{GET}")), (huge.len(), 5 + GET.len()));
         let chunked = "POST /app HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
         assert_eq!(held(&format!("{chunked}0\r\n\r\n")), (chunked.len(), 5));
         assert_eq!(look_at(&format!("\r\n{GET}")), Look::Skip(2));

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     fn key(n: usize) -> Key<Upstream> {
-        Key::from_bits(n as u64)
+        Key::from_bits(n)
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! Read next: [`super::relay`] (the answer), [`super::outcome`] (when it goes
 //! wrong).
 
+use std::io;
 use std::sync::Arc;
 
 use super::Now;
@@ -164,6 +165,9 @@ impl<N: Network> Worker<N> {
         let opened = self.network.connect(&self.shared.endpoints[endpoint]).and_then(|link| {
             let to = (endpoint, &self.shared.endpoints[endpoint]);
             let (window, limits) = (Window::opened(now.ms), Limits::of(&route.settings));
+            if self.upstreams.is_full() {
+                return Err(io::Error::other("this worker has as many connections as its keys can name"));
+            }
             let upstream = self.upstreams.insert(Upstream::new(link, to, key, window, limits));
             let registered = match self.upstreams.get_mut(upstream) {
                 Some(up) => self.network.watch(&mut up.link, upstream),

@@ -25,8 +25,48 @@ struct Entry<T> {
     value: Option<T>,
 }
 
-/// Generations wrap here, so that they fit into a poll token beside an index.
-const GENERATION_MASK: u32 = (1 << 30) - 1;
+/// How a key is laid into one word: two bits stay free for the kind of a poll token.
+const PACKING: Packing = Packing::of(usize::BITS);
+
+/// Entries of one table at most.
+const MOST: usize = PACKING.most();
+
+/// How many bits of a word are for what.
+#[derive(Clone, Copy, Debug)]
+struct Packing {
+    index: u32,
+    generation: u32,
+}
+
+impl Packing {
+    /// Where words are short, 262144 places and 4096 generations: a worker has
+    /// not nearly as many clients, and no place changes its owner that often
+    /// before the events of one batch are through.
+    const fn of(word: u32) -> Self {
+        let index = if word >= 64 { 32 } else { 18 };
+        Packing { index, generation: word - 2 - index }
+    }
+
+    const fn most(self) -> usize {
+        ((1u64 << self.index) - 1) as usize
+    }
+
+    /// Generations wrap here.
+    const fn generation_mask(self) -> u32 {
+        (1 << self.generation) - 1
+    }
+
+    const fn pack(self, index: u32, generation: u32) -> u64 {
+        (generation as u64) << self.index | index as u64
+    }
+
+    // The masks keep what fits.
+    #[allow(clippy::cast_possible_truncation)]
+    const fn unpack(self, bits: u64) -> (u32, u32) {
+        let index = bits & ((1 << self.index) - 1);
+        (index as u32, (bits >> self.index) as u32 & self.generation_mask())
+    }
+}
 
 impl<T> Key<T> {
     /// The place in the table; used again by later entries.
@@ -34,16 +74,16 @@ impl<T> Key<T> {
         self.index as usize
     }
 
-    /// Index and generation in 62 bits.
-    pub fn to_bits(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+    /// Index and generation in all bits of a word but its upper two.
+    // What was packed for a word fits into one.
+    #[allow(clippy::cast_possible_truncation)]
+    pub fn to_bits(self) -> usize {
+        PACKING.pack(self.index, self.generation) as usize
     }
 
     /// The inverse of [`Key::to_bits`].
-    pub fn from_bits(bits: u64) -> Self {
-        // The masks keep what fits.
-        #[allow(clippy::cast_possible_truncation)]
-        let (index, generation) = (bits as u32, (bits >> 32) as u32 & GENERATION_MASK);
+    pub fn from_bits(bits: usize) -> Self {
+        let (index, generation) = PACKING.unpack(bits as u64);
         Key { index, generation, of: PhantomData }
     }
 }
@@ -56,7 +96,12 @@ impl<T> Slots<T> {
 }
 
 impl<T, Of> Slots<T, Of> {
-    /// Puts `value` into a free place.
+    /// Whether there is no place left for one more. On a 64-bit processor there always is.
+    pub fn is_full(&self) -> bool {
+        usize::BITS < 64 && self.len() >= MOST
+    }
+
+    /// Puts `value` into a free place. To be asked before: [`Slots::is_full`].
     pub fn insert(&mut self, value: T) -> Key<Of> {
         if let Some(index) = self.free.pop() {
             let entry = &mut self.entries[index as usize];
@@ -87,7 +132,7 @@ impl<T, Of> Slots<T, Of> {
             return None;
         }
         let value = entry.value.take()?;
-        entry.generation = entry.generation.wrapping_add(1) & GENERATION_MASK;
+        entry.generation = entry.generation.wrapping_add(1) & PACKING.generation_mask();
         self.free.push(key.index);
         Some(value)
     }
@@ -157,6 +202,53 @@ mod tests {
         assert_eq!((slots.get(a), slots.get(b)), (None, Some(&'b')));
         assert_eq!(slots.remove(a), None);
         assert_eq!(slots.len(), 1);
+    }
+
+    #[test]
+    fn keys_of_32_and_of_64_bits_leave_two_for_the_kind() {
+        for word in [32, 64] {
+            let packing = Packing::of(word);
+            let last = (packing.most() as u32, packing.generation_mask());
+            for (index, generation) in [(0, 0), (7, 1), (last.0, 0), (0, last.1), last] {
+                let bits = packing.pack(index, generation);
+                assert!(bits.leading_zeros() >= 64 - word + 2, "{bits:x}");
+                assert_eq!(packing.unpack(bits), (index, generation));
+                // The kind does not get into the way.
+                assert_eq!(packing.unpack(bits | 3 << (word - 2)), (index, generation));
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_takes_all_its_generations_in_turn_and_its_keys_stay_words() {
+        let mut slots = Slots::new();
+        let first = slots.insert(0);
+        slots.remove(first);
+        // As many as there are at 32 bits, but for the first one.
+        for n in 1..4096 {
+            let key = slots.insert(n);
+            assert_ne!(key, first);
+            assert_eq!(slots.get(Key::from_bits(key.to_bits())), Some(&n));
+            assert_eq!(slots.get(Key::from_bits(first.to_bits())), None);
+            slots.remove(key);
+        }
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "32")]
+    fn a_full_table_says_so_and_takes_more_when_one_has_left() {
+        let mut slots = Slots::new();
+        let mut last = None;
+        while !slots.is_full() {
+            last = Some(slots.insert(()));
+        }
+        let last = last.expect("some were taken");
+        assert_eq!(slots.len(), (1 << 18) - 1);
+        assert_eq!(Key::from_bits(last.to_bits()), last);
+        slots.remove(last);
+        assert!(!slots.is_full());
+        assert_eq!(slots.insert(()).index(), last.index());
+        assert!(slots.is_full());
     }
 
     proptest! {

@@ -6,9 +6,6 @@ use super::exchange::Exchange;
 use super::slots::Key;
 use super::upstream::Upstream;
 
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("only 64-bit hosts were measured: the host's layouts and poll tokens need 64-bit pointers");
-
 /// The sources of events inside a worker's poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -22,7 +19,7 @@ pub enum Source {
     Client(Key<Exchange>),
 }
 
-const KIND_SHIFT: u32 = 62;
+const KIND_SHIFT: u32 = usize::BITS - 2;
 
 impl From<Source> for Token {
     fn from(source: Source) -> Token {
@@ -32,13 +29,13 @@ impl From<Source> for Token {
             Source::Upstream(key) => 1 << KIND_SHIFT | key.to_bits(),
             Source::Client(key) => 2 << KIND_SHIFT | key.to_bits(),
         };
-        Token(usize::try_from(bits).unwrap_or_default())
+        Token(bits)
     }
 }
 
 impl From<Token> for Source {
     fn from(token: Token) -> Source {
-        let bits = token.0 as u64;
+        let bits = token.0;
         match bits >> KIND_SHIFT {
             1 => Source::Upstream(Key::from_bits(bits)),
             2 => Source::Client(Key::from_bits(bits)),
@@ -54,7 +51,7 @@ mod tests {
 
     #[test]
     fn sources_survive_the_way_through_a_token() {
-        let bits = u64::from(u32::MAX >> 2) << 32 | u64::from(u32::MAX);
+        let bits = usize::MAX >> 2;
         for source in [
             Source::Timer,
             Source::Waker,

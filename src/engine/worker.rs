@@ -146,6 +146,11 @@ impl<N: Network> Worker<N> {
         }
     }
 
+    /// Whether no further exchange can begin before one has ended.
+    pub fn is_full(&self) -> bool {
+        self.exchanges.is_full()
+    }
+
     /// The host lost this client: everything of it is gone when this returns.
     pub fn client_gone(&mut self, client: ClientKey, now: Now) {
         if let Some(mut exchange) = self.exchanges.remove(client) {

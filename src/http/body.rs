@@ -196,6 +196,18 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_more_than_4_gib_is_counted_in_full() {
+        const LENGTH: u64 = (1 << 32) + 5;
+        let mut decoder = BodyDecoder::new(BodyLength::Length(LENGTH), Style::Plain);
+        let relayed = decoder.relay(&mut [b'x'; 10]).unwrap();
+        assert_eq!((relayed.keep, relayed.done, relayed.surplus), (10, false, false));
+        assert_eq!(decoder.known_rest(), Some(LENGTH - 10));
+        assert!(!decoder.pass(LENGTH - 15));
+        let relayed = decoder.relay(&mut [b'x'; 10]).unwrap();
+        assert_eq!((relayed.keep, relayed.done, relayed.surplus), (5, true, true));
+    }
+
+    #[test]
     fn a_length_can_be_followed_without_the_bytes() {
         let mut decoder = BodyDecoder::new(BodyLength::Length(10), Style::Plain);
         assert_eq!(decoder.known_rest(), Some(10));

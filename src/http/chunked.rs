@@ -73,7 +73,8 @@ pub fn plain_length(input: &[u8]) -> Option<usize> {
             return None;
         }
         let size = rest[..digits].iter().fold(0, |size, &digit| size << 4 | usize::from(hex(digit)));
-        at += digits + CHUNK_END.len() + size;
+        // What eight digits say may be more than a 32-bit word can count up to.
+        at = (at + digits + CHUNK_END.len()).checked_add(size)?;
         if !input.get(at..)?.starts_with(CHUNK_END) {
             return None;
         }
@@ -320,9 +321,20 @@ mod tests {
             "zz\r\n",
             "",
             "ffffffff\r\n",
+            // Counted in 32 bits, these would lead back to the front of the body.
+            "fffffffe\r\n0\r\n\r\n",
+            "5\r\nhello\r\nfffffffe\r\n0\r\n\r\n",
         ] {
             assert_eq!(plain_length(other.as_bytes()), None, "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_chunk_of_more_than_4_gib_is_counted_in_full() {
+        let mut decoder = Chunked::default();
+        assert_eq!(decoder.next(b"100000003\r\n").unwrap(), Some(Piece::Framing(11)));
+        assert_eq!(decoder.next(b"hello\r\n").unwrap(), Some(Piece::Data(7)));
+        assert_eq!(decoder.state, State::Data { left: (1 << 32) + 3 - 7 });
     }
 
     #[test]

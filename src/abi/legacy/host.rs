@@ -64,7 +64,9 @@ impl LegacyHost {
         // both empty the seat that `serving` came from.
         let request = unsafe { &mut *serving.request.as_ptr() };
         request.headers.status = c_int::from(loggable(end.status));
-        request.headers.content_length = i64::from(i32::try_from(end.body_bytes).unwrap_or(i32::MAX));
+        #[allow(clippy::useless_conversion, reason = "on a 32-bit processor it may be as short")]
+        let logged = i32::try_from(end.body_bytes).unwrap_or(i32::MAX).into();
+        request.headers.content_length = logged;
         request.headers.sent = 1;
         request.close_now = c_int::from(end.fate != Fate::KeepAlive);
         self.answered.set(Some(serving.request));

@@ -96,6 +96,13 @@ pub unsafe extern "C" fn _mkp_init(api: *mut *const c_void, confdir: *const c_ch
         let api = API.get_or_init(|| Api(unsafe { &*table.cast::<PluginApi>() }));
         debug_assert_eq!(std::ptr::from_ref(api.0).cast(), table);
         log_sink::install(print);
+        #[cfg(target_pointer_width = "32")]
+        if !crate::abi::word::is_as_built(|path, room| {
+            // SAFETY: the room is larger than what the server writes there.
+            unsafe { (api.0.file_get_info)(path.as_ptr(), room.as_mut_ptr().cast()) == 0 }
+        }) {
+            return -1;
+        }
         // SAFETY: the loader passes a NUL-terminated path.
         let folder = unsafe { CStr::from_ptr(confdir) };
         if bridge::load(Path::new(OsStr::from_bytes(folder.to_bytes()))) { 0 } else { -1 }

@@ -1,12 +1,14 @@
 //! Mirrors of Monkey 1.5's structures, as far as they are the same in 1.5.0 to
-//! 1.5.6. No logic.
+//! 1.5.6; on 32-bit processors those of 1.5.6, since some fields moved there. No logic.
 //!
-//! What moved between those versions is left out as padding. The numbers in
-//! the assertions at the end were measured on the headers of each version;
-//! `tests/abi_layout.rs` compares them with `tests/data/legacy-layout.json`.
+//! What moved between those versions is left out as padding, or only there for
+//! its size. The numbers in the assertions at the end were measured on the
+//! headers of each version; `tests/abi_layout.rs` compares them with `tests/data`.
 
 use std::ffi::{c_char, c_int, c_long, c_uint, c_ulong, c_void};
 use std::mem::{offset_of, size_of};
+
+use crate::abi::word::{Off, Time, measured};
 
 /// Text with a length, not NUL-terminated (`mk_ptr_t`).
 #[repr(C)]
@@ -59,11 +61,24 @@ pub struct ResponseHeaders {
     _connection: c_int,
     _custom_status: MkPtr,
     /// Bytes of the body; -1 if unknown.
-    pub content_length: i64,
-    _rest: [u8; 104],
+    pub content_length: Off,
+    _real_length: Off,
+    _cgi_to_ranges: [c_int; 6],
+    _last_modified: Time,
+    _methods_type_encoding: [MkPtr; 3],
+    _location_and_rows: [Unused; 2],
     /// A response has been sent.
     pub sent: c_int,
-    _padding: c_int,
+}
+
+/// What the server knows of a file (`struct file_info`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct FileInfo {
+    _size: Off,
+    _last_modification: Time,
+    _flags: c_int,
+    _is: [u8; 6],
 }
 
 /// One request (`struct session_request`).
@@ -75,7 +90,9 @@ pub struct SessionRequest {
     pub protocol: c_int,
     /// The client wants the connection kept.
     pub keep_alive: c_int,
-    _moved_a: [u8; 28],
+    _user_home: c_int,
+    _port: c_long,
+    _file_to_method: [c_int; 4],
     /// The method, for the server's log; a static text.
     pub method_p: MkPtr,
     /// The target without its query.
@@ -87,7 +104,15 @@ pub struct SessionRequest {
     pub body: MkPtr,
     /// The connection must not be kept.
     pub close_now: c_int,
-    _moved_b: [u8; 380],
+    _content_length: isize,
+    _fields_data_and_path: [MkPtr; 9],
+    _path: [u8; 128],
+    _query: MkPtr,
+    _stage30_blocked: c_int,
+    _file: [Off; 2],
+    _file_info: FileInfo,
+    _vhost_file: [c_uint; 2],
+    _vhost: [Unused; 2],
     /// What the server believes was answered.
     pub headers: ResponseHeaders,
     /// Link in the session's `request_list`.
@@ -110,7 +135,7 @@ pub struct ClientSession {
     pub body_length: c_uint,
     _body_pos_end: c_int,
     _first_method: c_int,
-    _rb_head: [u8; 24],
+    _rb_head: [usize; 3],
     /// The requests that were cut out of the buffer so far.
     pub request_list: MkList,
 }
@@ -119,18 +144,26 @@ pub struct ClientSession {
 #[repr(C)]
 #[derive(Debug)]
 pub struct ServerConfig {
-    _a: [u8; 56],
+    _numbers: [c_int; 6],
+    _texts: [Unused; 2],
+    _address: MkPtr,
     /// `Monkey/1.5.6 (Linux)`, or less when the version is hidden.
     pub server_software: MkPtr,
-    _b: [u8; 99],
+    _user_to_fields: [Unused; 10],
+    _port_to_pid: [c_int; 4],
+    _flags: [i8; 3],
     /// `KeepAlive`.
     pub keep_alive: i8,
     /// `MaxKeepAliveRequest`.
     pub max_keep_alive_request: c_int,
-    _c: [u8; 64],
+    _time_out_to_size: [c_int; 5],
+    _index_files: *mut MkList,
+    _count: c_int,
+    _hosts: MkList,
+    _open_flags: c_uint,
     /// The list of plugins; equals the api's.
     pub plugins: *mut MkList,
-    _d: [u8; 8],
+    _event_and_buffer: [c_int; 2],
     /// `http` or `https`.
     pub transport: *const c_char,
     /// `TransportLayer`: the short name of the transport plugin.
@@ -186,7 +219,8 @@ pub struct PluginApi {
     pub str_split_line: Unused,
     pub str_split_free: Unused,
     pub file_to_buffer: Unused,
-    pub file_get_info: Unused,
+    /// Looks at a file.
+    pub file_get_info: unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int,
     pub header_send: Unused,
     pub header_get: Unused,
     pub header_add: Unused,
@@ -274,46 +308,56 @@ pub const LOG_WARNING: c_int = 0x1002;
 pub type ReadFn = unsafe extern "C" fn(c_int, *mut c_void, c_int) -> c_int;
 
 /// Where the link of a plugin's record is (`plugin._head`): in 1.5.6, and before.
-pub const PLUGIN_LINKS: [usize; 2] = [256, 248];
+pub const PLUGIN_LINKS: [usize; 2] = [measured(256, 128, 128), measured(248, 124, 124)];
 
 /// Where a transport's record has its function for reading (`plugin.net_io.read`).
-pub const PLUGIN_READ: usize = 120 + 8;
+pub const PLUGIN_READ: usize = measured(128, 64, 64);
 
 /// Structure, field and measured offset of everything that is read or written.
 pub const OFFSETS: &[(&str, &str, usize, usize)] = &[
-    ("plugin_info", "hooks", 24, offset_of!(PluginInfo, hooks)),
+    ("plugin_info", "hooks", measured(24, 12, 12), offset_of!(PluginInfo, hooks)),
     ("response_headers", "status", 0, offset_of!(ResponseHeaders, status)),
-    ("response_headers", "content_length", 24, offset_of!(ResponseHeaders, content_length)),
-    ("response_headers", "sent", 136, offset_of!(ResponseHeaders, sent)),
+    ("response_headers", "content_length", measured(24, 16, 16), offset_of!(ResponseHeaders, content_length)),
+    ("response_headers", "sent", measured(136, 84, 96), offset_of!(ResponseHeaders, sent)),
     ("session_request", "protocol", 4, offset_of!(SessionRequest, protocol)),
     ("session_request", "keep_alive", 8, offset_of!(SessionRequest, keep_alive)),
-    ("session_request", "method_p", 40, offset_of!(SessionRequest, method_p)),
-    ("session_request", "uri", 56, offset_of!(SessionRequest, uri)),
-    ("session_request", "uri_processed", 72, offset_of!(SessionRequest, uri_processed)),
-    ("session_request", "body", 104, offset_of!(SessionRequest, body)),
-    ("session_request", "close_now", 120, offset_of!(SessionRequest, close_now)),
-    ("session_request", "headers", 504, offset_of!(SessionRequest, headers)),
-    ("session_request", "_head", 648, offset_of!(SessionRequest, head)),
+    ("session_request", "method_p", measured(40, 36, 36), offset_of!(SessionRequest, method_p)),
+    ("session_request", "uri", measured(56, 44, 44), offset_of!(SessionRequest, uri)),
+    ("session_request", "uri_processed", measured(72, 52, 52), offset_of!(SessionRequest, uri_processed)),
+    ("session_request", "body", measured(104, 68, 68), offset_of!(SessionRequest, body)),
+    ("session_request", "close_now", measured(120, 76, 76), offset_of!(SessionRequest, close_now)),
+    ("session_request", "headers", measured(504, 340, 360), offset_of!(SessionRequest, headers)),
+    ("session_request", "_head", measured(648, 428, 464), offset_of!(SessionRequest, head)),
     ("client_session", "socket", 4, offset_of!(ClientSession, socket)),
     ("client_session", "counter_connections", 8, offset_of!(ClientSession, counter_connections)),
     ("client_session", "status", 12, offset_of!(ClientSession, status)),
     ("client_session", "body_length", 20, offset_of!(ClientSession, body_length)),
-    ("client_session", "request_list", 56, offset_of!(ClientSession, request_list)),
-    ("server_config", "server_software", 56, offset_of!(ServerConfig, server_software)),
-    ("server_config", "keep_alive", 171, offset_of!(ServerConfig, keep_alive)),
-    ("server_config", "max_keep_alive_request", 172, offset_of!(ServerConfig, max_keep_alive_request)),
-    ("server_config", "plugins", 240, offset_of!(ServerConfig, plugins)),
-    ("server_config", "transport", 256, offset_of!(ServerConfig, transport)),
-    ("server_config", "transport_layer", 264, offset_of!(ServerConfig, transport_layer)),
-    ("plugin_api", "socket_send", 80, offset_of!(PluginApi, socket_send)),
-    ("plugin_api", "config", 112, offset_of!(PluginApi, config)),
-    ("plugin_api", "plugins", 120, offset_of!(PluginApi, plugins)),
-    ("plugin_api", "_error", 136, offset_of!(PluginApi, _error)),
-    ("plugin_api", "http_request_end", 144, offset_of!(PluginApi, http_request_end)),
-    ("plugin_api", "event_add", 552, offset_of!(PluginApi, event_add)),
-    ("plugin_api", "event_del", 560, offset_of!(PluginApi, event_del)),
-    ("plugin_api", "event_socket_change_mode", 576, offset_of!(PluginApi, event_socket_change_mode)),
-    ("plugin_api", "time_human", 600, offset_of!(PluginApi, time_human)),
+    ("client_session", "request_list", measured(56, 44, 44), offset_of!(ClientSession, request_list)),
+    ("server_config", "server_software", measured(56, 40, 40), offset_of!(ServerConfig, server_software)),
+    ("server_config", "keep_alive", measured(171, 107, 107), offset_of!(ServerConfig, keep_alive)),
+    (
+        "server_config",
+        "max_keep_alive_request",
+        measured(172, 108, 108),
+        offset_of!(ServerConfig, max_keep_alive_request),
+    ),
+    ("server_config", "plugins", measured(240, 152, 152), offset_of!(ServerConfig, plugins)),
+    ("server_config", "transport", measured(256, 164, 164), offset_of!(ServerConfig, transport)),
+    ("server_config", "transport_layer", measured(264, 168, 168), offset_of!(ServerConfig, transport_layer)),
+    ("plugin_api", "socket_send", measured(80, 40, 40), offset_of!(PluginApi, socket_send)),
+    ("plugin_api", "config", measured(112, 56, 56), offset_of!(PluginApi, config)),
+    ("plugin_api", "plugins", measured(120, 60, 60), offset_of!(PluginApi, plugins)),
+    ("plugin_api", "_error", measured(136, 68, 68), offset_of!(PluginApi, _error)),
+    ("plugin_api", "http_request_end", measured(144, 72, 72), offset_of!(PluginApi, http_request_end)),
+    ("plugin_api", "event_add", measured(552, 276, 276), offset_of!(PluginApi, event_add)),
+    ("plugin_api", "event_del", measured(560, 280, 280), offset_of!(PluginApi, event_del)),
+    (
+        "plugin_api",
+        "event_socket_change_mode",
+        measured(576, 288, 288),
+        offset_of!(PluginApi, event_socket_change_mode),
+    ),
+    ("plugin_api", "time_human", measured(600, 300, 300), offset_of!(PluginApi, time_human)),
 ];
 
 const _: () = {
@@ -322,8 +366,9 @@ const _: () = {
         assert!(OFFSETS[i].2 == OFFSETS[i].3, "a mirror differs from the measured layout");
         i += 1;
     }
-    assert!(size_of::<PluginInfo>() == 32);
-    assert!(size_of::<ResponseHeaders>() == 144);
-    assert!(size_of::<MkPtr>() == 16 && size_of::<MkList>() == 16);
-    assert!(size_of::<c_long>() == 8, "only the LP64 layout was measured");
+    assert!(size_of::<PluginInfo>() == measured(32, 16, 16));
+    assert!(size_of::<ResponseHeaders>() == measured(144, 88, 104));
+    assert!(size_of::<FileInfo>() == measured(32, 20, 32));
+    assert!(size_of::<MkPtr>() == measured(16, 8, 8) && size_of::<MkList>() == measured(16, 8, 8));
+    assert!(size_of::<c_long>() == size_of::<usize>(), "only LP64 and ILP32 were measured");
 };

@@ -1,5 +1,7 @@
 //! A Monkey 1.5 request as the engine wants it: slices, cut where they end.
 
+use std::ffi::c_ulong;
+
 use super::raw::{ClientSession, MkPtr, PluginApi, SessionRequest};
 use crate::engine::{Awaits, head_end};
 
@@ -49,7 +51,7 @@ pub unsafe fn view<'a>(
         request.body.len as usize + 4
     };
     // SAFETY: the buffer holds these bytes, and does not move while the request is processed.
-    let bytes = unsafe { slice(MkPtr { data: request.body.data, len: length as u64 }) };
+    let bytes = unsafe { slice(MkPtr { data: request.body.data, len: length as c_ulong }) };
 
     // SAFETY: the path is a slice of the buffer or an allocation of the request.
     let path = unsafe { slice(request.uri_processed) };

@@ -9,10 +9,13 @@ use std::fmt;
 use std::io::Read;
 use std::os::fd::AsRawFd;
 
+use crate::abi::word::measured;
+
 /// What the table turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// Monkey 1.5.0 to 1.5.6, or a 1.5 that hides its version.
+    /// Monkey 1.5.0 to 1.5.6, or a 1.5 that hides its version; on a 32-bit
+    /// processor 1.5.6 alone.
     Supported {
         /// How it calls itself.
         software: String,
@@ -37,17 +40,35 @@ struct Layout {
 }
 
 const LAYOUTS: [Layout; 3] = [
-    Layout { family: "1.5", config: 112, plugins: 120, log: 136, config_plugins: 240, config_software: 56 },
-    Layout { family: "1.4", config: 104, plugins: 112, log: 128, config_plugins: 208, config_software: 56 },
+    Layout {
+        family: "1.5",
+        config: measured(112, 56, 56),
+        plugins: measured(120, 60, 60),
+        log: measured(136, 68, 68),
+        config_plugins: measured(240, 152, 152),
+        config_software: measured(56, 40, 40),
+    },
+    Layout {
+        family: "1.4",
+        config: measured(104, 52, 52),
+        plugins: measured(112, 56, 56),
+        log: measured(128, 64, 64),
+        config_plugins: measured(208, 132, 132),
+        config_software: measured(56, 36, 36),
+    },
     Layout {
         family: "1.3 or older",
         config: 0,
-        plugins: 8,
-        log: 24,
-        config_plugins: 192,
-        config_software: 48,
+        plugins: measured(8, 4, 4),
+        log: measured(24, 12, 12),
+        config_plugins: measured(192, 124, 124),
+        config_software: measured(48, 32, 32),
     },
 ];
+
+/// Where the configuration of 1.5.6 names the protocol of its transport.
+/// Before 1.5.6 the name of the transport stands there on 32-bit processors.
+const CONFIG_TRANSPORT: usize = measured(256, 164, 164);
 
 /// Looks at the table at `api`.
 pub fn identify(api: *const c_void) -> Host {
@@ -60,7 +81,11 @@ pub fn identify(api: *const c_void) -> Host {
     for (index, layout) in LAYOUTS.iter().enumerate() {
         let Some(software) = software_of(&memory, api as usize, layout) else { continue };
         if index == 0 && is_supported(&software) {
-            return Host::Supported { software };
+            if !cfg!(target_pointer_width = "32") || is_last(&memory, api as usize, layout, &software) {
+                return Host::Supported { software };
+            }
+            let software = format!("{software}, of which a 32-bit processor has 1.5.6 alone");
+            return Host::Refused { software, log_slot: Some(layout.log) };
         }
         let software = format!("{software} (plugin interface of {})", layout.family);
         return Host::Refused { software, log_slot: Some(layout.log) };
@@ -77,10 +102,20 @@ fn software_of(memory: &Memory, api: usize, layout: &Layout) -> Option<String> {
         return None;
     }
     let text = memory.word(config + layout.config_software)?;
-    let length = memory.word(config + layout.config_software + 8)?;
+    let length = memory.word(config + layout.config_software + size_of::<usize>())?;
     let bytes = memory.bytes(text, length.min(64))?;
     let text = String::from_utf8(bytes).ok()?;
     text.chars().all(|c| c.is_ascii_graphic() || c == ' ').then_some(text)
+}
+
+/// Whether it is 1.5.6, whose layout is another one than those of 1.5.0 to
+/// 1.5.5 on 32-bit processors. With `HideVersion on` it is told by the place of a text.
+fn is_last(memory: &Memory, api: usize, layout: &Layout, software: &str) -> bool {
+    let names_protocol = || {
+        let text = memory.word(memory.word(api + layout.config)? + CONFIG_TRANSPORT)?;
+        Some(memory.is_text(text, "http") || memory.is_text(text, "https"))
+    };
+    software.starts_with("Monkey/1.5.6") || (software == "Monkey Server" && names_protocol() == Some(true))
 }
 
 /// `Monkey/1.5.<0 to 6> (Linux)`, or the nameless form of `HideVersion on`.
@@ -146,13 +181,15 @@ mod tests {
 
     /// A table and a configuration in memory, with pointers where `layout` wants them.
     fn fake(layout: &Layout, software: &'static str) -> (Vec<usize>, Vec<usize>) {
-        let mut config = vec![0usize; 40];
-        config[layout.config_plugins / 8] = 0x1234_5678;
-        config[layout.config_software / 8] = software.as_ptr() as usize;
-        config[layout.config_software / 8 + 1] = software.len();
+        const WORD: usize = size_of::<usize>();
+        let mut config = vec![0usize; 50];
+        config[layout.config_plugins / WORD] = 0x1234_5678;
+        config[layout.config_software / WORD] = software.as_ptr() as usize;
+        config[layout.config_software / WORD + 1] = software.len();
+        config[CONFIG_TRANSPORT / WORD] = c"http".as_ptr() as usize;
         let mut api = vec![8usize; 80];
-        api[layout.config / 8] = config.as_ptr() as usize;
-        api[layout.plugins / 8] = 0x1234_5678;
+        api[layout.config / WORD] = config.as_ptr() as usize;
+        api[layout.plugins / WORD] = 0x1234_5678;
         (api, config)
     }
 
@@ -160,7 +197,8 @@ mod tests {
     fn known_versions_are_told_apart() {
         let cases = [
             (0, "Monkey/1.5.6 (Linux)", true),
-            (0, "Monkey/1.5.0 (Linux)", true),
+            (0, "Monkey/1.5.5 (Linux)", cfg!(target_pointer_width = "64")),
+            (0, "Monkey/1.5.0 (Linux)", cfg!(target_pointer_width = "64")),
             (0, "Monkey Server", true),
             (0, "Monkey/1.5.7 (Linux)", false),
             (0, "Monkey/1.5.60 (Linux)", false),
@@ -177,8 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn a_hidden_version_is_told_by_the_layout_where_that_differs() {
+        let (api, mut config) = fake(&LAYOUTS[0], "Monkey Server");
+        assert!(matches!(identify(api.as_ptr().cast()), Host::Supported { .. }));
+        // As it is before 1.5.6 on 32-bit processors.
+        config[CONFIG_TRANSPORT / size_of::<usize>()] = c"liana".as_ptr() as usize;
+        let is_taken = matches!(identify(api.as_ptr().cast()), Host::Supported { .. });
+        assert_eq!(is_taken, cfg!(target_pointer_width = "64"));
+    }
+
+    #[test]
     fn anything_else_is_refused_and_never_read_into_a_crash() {
-        let garbage: Vec<usize> = (0..80).map(|i: usize| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let garbage: Vec<usize> = (0..80).map(|i: usize| i.wrapping_mul(0x9e37_79b9)).collect();
         assert_eq!(
             identify(garbage.as_ptr().cast()),
             Host::Refused { software: "unknown".into(), log_slot: None }

@@ -293,6 +293,12 @@ pub fn is_poisoned() -> bool {
 /// The engine of this thread, made at its first request.
 fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut Plugin, shared: &Arc<Shared>) -> Option<&'a Thread> {
     if let Some(thread) = thread.get() {
+        if cfg!(target_pointer_width = "32") && thread.worker.borrow().is_full() {
+            if let Some(left_out) = LACKS.say(clock::now().ms) {
+                log::error!("a worker has as many clients as its keys can name{left_out}");
+            }
+            return None;
+        }
         return Some(thread);
     }
     let host = LegacyHost::new(API.get()?.0);

@@ -6,7 +6,7 @@
 //! `cb_close` in it. All of that is undone before the request is ended.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_long};
 use std::io::IoSlice;
 use std::ptr::NonNull;
 
@@ -241,7 +241,7 @@ impl ModernHost {
             let request = serving.request.as_ptr();
             (*request).handler_data = std::ptr::null_mut();
             (*request).headers.status = c_int::from(end.status);
-            (*request).headers.content_length = i64::try_from(end.body_bytes).unwrap_or(i64::MAX);
+            (*request).headers.content_length = c_long::try_from(end.body_bytes).unwrap_or(c_long::MAX);
             if close {
                 // The server's first question at the end; the buffer, which may
                 // hold a rest that is no request, is not looked at then.
@@ -249,7 +249,9 @@ impl ModernHost {
             } else {
                 // Else a connection that is in use would be closed between two
                 // requests, once it is as old as `Timeout`.
-                (*conn).arrive_time = libc::time(std::ptr::null_mut());
+                #[allow(clippy::useless_conversion, reason = "not where a server's time is longer than ours")]
+                let now = libc::time(std::ptr::null_mut()).into();
+                (*conn).arrive_time = now;
                 if serving.asleep {
                     self.watch(serving, MASK_READ);
                 }

@@ -128,6 +128,13 @@ unsafe extern "C" fn init(plugin: *mut MkPlugin, confdir: *mut c_char) -> c_int 
             );
             return -1;
         }
+        #[cfg(target_pointer_width = "32")]
+        if !crate::abi::word::is_as_built(|path, room| {
+            // SAFETY: the room is larger than what the server writes there.
+            unsafe { (api.file_get_info)(path.as_ptr(), room.as_mut_ptr().cast(), 0) == 0 }
+        }) {
+            return -1;
+        }
         // SAFETY: the loader passes a NUL-terminated path.
         let folder = unsafe { CStr::from_ptr(confdir) };
         if !bridge::load(Path::new(OsStr::from_bytes(folder.to_bytes()))) {

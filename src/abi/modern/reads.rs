@@ -29,10 +29,11 @@ use crate::abi::guard::{Guarded, guard};
 use crate::abi::intake::{Held, Intake, Manner, Outcome, Reading, nothing_yet};
 use crate::abi::nudge::{self, Nudges};
 use crate::abi::socket::{self, peek};
+use crate::abi::word::measured;
 use crate::engine::intake::Passing;
 
 /// Bytes of the largest transport record of all versions.
-const TRANSPORT_SIZE: usize = 64;
+const TRANSPORT_SIZE: usize = measured(64, 32, 32);
 
 /// A transport as we lend it to connections: the server's record with our
 /// function for reading, and the server's own behind it.

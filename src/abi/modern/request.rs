@@ -1,7 +1,7 @@
 //! A Monkey 1.8 request as the engine wants it. The server scribbles into its
 //! receive buffer; what it overwrote is put back in a copy of the head.
 
-use std::ffi::c_uint;
+use std::ffi::{c_uint, c_ulong};
 
 use super::raw::{MkHttpRequest, MkHttpSession, MkPtr, MkServer};
 use crate::engine::{Awaits, head_end};
@@ -38,7 +38,7 @@ pub unsafe fn view<'a>(
     // SAFETY: by the contract of this function.
     let (server, session, request) = unsafe { (&*server, &*session, &*request) };
     // SAFETY: the buffer holds these bytes, and does not move while the request is processed.
-    let buffer = unsafe { slice(MkPtr { data: session.body, len: u64::from(session.body_length) }) };
+    let buffer = unsafe { slice(MkPtr { data: session.body, len: c_ulong::from(session.body_length) }) };
 
     let length = head_end(buffer).unwrap_or(buffer.len());
     head.clear();

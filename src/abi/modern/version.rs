@@ -1,6 +1,7 @@
 //! Tells which Monkey of this family has loaded us.
 
 use super::raw::MkServer;
+use crate::abi::word::measured;
 
 /// What the server turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,14 +21,16 @@ pub enum Version {
 }
 
 /// Bytes of a server that are looked at; each version's is larger.
-const LOOKED_AT: usize = 392;
+const LOOKED_AT: usize = measured(392, 236, 236);
 /// Where a server's signature stands, and what goes with that place.
 const PLACES: [(usize, usize); 2] = [
     // 1.7.0 to 1.8.7
-    (336, 48),
+    (measured(336, 200, 200), OLD_NETWORK),
     // 1.8.9, which has an `event_interest` in its transports
-    (376, 56),
+    (measured(376, 220, 220), measured(56, 28, 28)),
 ];
+/// Where a transport's plugin stands in 1.7.0 to 1.8.7.
+const OLD_NETWORK: usize = measured(48, 24, 24);
 
 /// Looks at a server.
 ///
@@ -64,7 +67,7 @@ fn is_supported(software: &str, network_plugin: usize) -> bool {
     }
     let Some(version) = software.strip_prefix("Monkey/") else { return false };
     let known: &[&str] = match network_plugin {
-        48 => &[
+        OLD_NETWORK => &[
             "1.7.0", "1.7.1", "1.7.2", "1.7.3", "1.7.4", "1.7.5", "1.8.0", "1.8.1", "1.8.2", "1.8.3",
             "1.8.4", "1.8.5", "1.8.6", "1.8.7",
         ],
@@ -88,12 +91,13 @@ mod tests {
         let supported = |place, text: &str, network_plugin| {
             assert_eq!(at(place, text), Version::Supported { software: text.into(), network_plugin });
         };
-        supported(336, "Monkey/1.7.0", 48);
-        supported(336, "Monkey/1.8.7", 48);
-        supported(376, "Monkey/1.8.9", 56);
-        supported(376, "Monkey", 56);
+        let [(old, old_network), (new, new_network)] = PLACES;
+        supported(old, "Monkey/1.7.0", old_network);
+        supported(old, "Monkey/1.8.7", old_network);
+        supported(new, "Monkey/1.8.9", new_network);
+        supported(new, "Monkey", new_network);
         for (place, text) in
-            [(336, "Monkey/1.8.9"), (376, "Monkey/1.8.7"), (376, "Monkey/1.9.0"), (336, "Monkey/2.0.0")]
+            [(old, "Monkey/1.8.9"), (new, "Monkey/1.8.7"), (new, "Monkey/1.9.0"), (old, "Monkey/2.0.0")]
         {
             assert_eq!(at(place, text), Version::Refused { software: text.into() });
         }

@@ -219,6 +219,12 @@ fn born<'a>(thread: &'a OnceCell<Thread>, plugin: *mut MkPlugin, shared: &Arc<Sh
         return None;
     }
     if let Some(thread) = thread.get() {
+        if cfg!(target_pointer_width = "32") && thread.worker.borrow().is_full() {
+            if let Some(left_out) = LACKS.say(clock::now().ms) {
+                log::error!("a worker has as many clients as its keys can name{left_out}");
+            }
+            return None;
+        }
         return Some(thread);
     }
     let loaded = LOADED.get()?;
@@ -435,12 +441,12 @@ fn complain(path: &[u8]) {
 
 /// A key in the place of a pointer; never null.
 fn mark(key: ClientKey) -> *mut c_void {
-    std::ptr::without_provenance_mut(usize::try_from(key.to_bits()).unwrap_or(0) + 1)
+    std::ptr::without_provenance_mut(key.to_bits() + 1)
 }
 
 fn key_of(mark: *mut c_void) -> Option<ClientKey> {
     let bits = (mark as usize).checked_sub(1)?;
-    Some(ClientKey::from_bits(bits as u64))
+    Some(ClientKey::from_bits(bits))
 }
 
 fn with_thread<R>(body: impl FnOnce(&Thread) -> R) -> Option<R> {

@@ -324,7 +324,7 @@ static void table_fill(void)
 void api_build(void)
 {
     void *slots[sizeof table / sizeof(void *)];
-    const size_t n = sizeof slots / sizeof *slots, cut = offsetof(struct plugin_api, socket_set_tcp_reuseport) / 8;
+    const size_t n = sizeof slots / sizeof *slots, cut = offsetof(struct plugin_api, socket_set_tcp_reuseport) / sizeof *slots;
     table_fill();
     H.api = &table;
     H.api_given = &table;
@@ -336,8 +336,8 @@ void api_build(void)
         shifted[i] = (void *)refused_unknown_slot;
     }
     if (H.variant == V_140) {
-        memcpy(shifted, slots, cut * 8);
-        memcpy(shifted + cut, slots + cut + 1, (n - cut - 1) * 8);
+        memcpy(shifted, slots, cut * sizeof *slots);
+        memcpy(shifted + cut, slots + cut + 1, (n - cut - 1) * sizeof *slots);
     } else {
         memcpy(shifted + 7, slots, sizeof slots);
     }

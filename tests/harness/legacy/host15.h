@@ -99,7 +99,9 @@ struct session_request {
     int fd_file, fd_is_fdt, headers_len, method;
     mk_ptr_t method_p, uri, uri_processed, protocol_p, body;
     int close_now;
+#ifdef __LP64__
     int content_length_155;
+#endif
     ssize_t content_length;
     struct sr_mid mid;
     off_t bytes_to_send, bytes_offset;

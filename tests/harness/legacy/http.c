@@ -347,10 +347,12 @@ int http_body_check(struct client_session *cs, struct session_request *sr)
     if (type.data) {
         mid(sr)->content_type = type;
     }
+#ifdef __LP64__ /* elsewhere 1.5.5 has the plugin refuse, and there is no room in front */
     if (H.variant == V_155) {
         sr->content_length_155 = (int)length;
-    } else {
-        sr->content_length = length;
+        return 0;
     }
+#endif
+    sr->content_length = length;
     return 0;
 }

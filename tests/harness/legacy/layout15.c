@@ -1,9 +1,49 @@
-/* layout15.c - compile-time checks of host15.h against the measured sizes and offsets (x86_64). */
+/* layout15.c - compile-time checks of host15.h against the measured sizes and offsets (x86_64, and what the plugin uses on 32 bits). */
 #include "host15.h"
 
 #define AT(type, field, where) \
     _Static_assert(offsetof(type, field) == (where), #type "." #field)
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
+
+#ifndef __LP64__
+/* 32-bit: what the plugin uses, with a short time_t and with a long one (ARM alone). */
+#define AT32(type, field, where, time64) \
+    AT(type, field, sizeof(time_t) == 4 ? (where) : (time64))
+AT32(struct plugin_info, hooks, 12, 12);
+AT32(struct response_headers, status, 0, 0);
+AT32(struct response_headers, content_length, 16, 16);
+AT32(struct response_headers, sent, 84, 96);
+AT32(struct session_request, protocol, 4, 4);
+AT32(struct session_request, keep_alive, 8, 8);
+AT32(struct session_request, method_p, 36, 36);
+AT32(struct session_request, uri, 44, 44);
+AT32(struct session_request, uri_processed, 52, 52);
+AT32(struct session_request, body, 68, 68);
+AT32(struct session_request, close_now, 76, 76);
+AT32(struct session_request, headers, 340, 360);
+AT32(struct session_request, _head, 428, 464);
+AT32(struct client_session, socket, 4, 4);
+AT32(struct client_session, counter_connections, 8, 8);
+AT32(struct client_session, status, 12, 12);
+AT32(struct client_session, body_length, 20, 20);
+AT32(struct client_session, request_list, 44, 44);
+AT32(struct server_config, server_software, 40, 40);
+AT32(struct server_config, keep_alive, 107, 107);
+AT32(struct server_config, max_keep_alive_request, 108, 108);
+AT32(struct server_config, plugins, 152, 152);
+AT32(struct server_config, transport, 164, 164);
+AT32(struct server_config, transport_layer, 168, 168);
+AT32(struct plugin_api, socket_send, 40, 40);
+AT32(struct plugin_api, config, 56, 56);
+AT32(struct plugin_api, plugins, 60, 60);
+AT32(struct plugin_api, _error, 68, 68);
+AT32(struct plugin_api, http_request_end, 72, 72);
+AT32(struct plugin_api, event_add, 276, 276);
+AT32(struct plugin_api, event_del, 280, 280);
+AT32(struct plugin_api, event_socket_change_mode, 288, 288);
+AT32(struct plugin_api, time_human, 300, 300);
+
+#else
 
 SIZE(struct plugin_api, 632);
 SIZE(struct plugin, 272);
@@ -382,3 +422,5 @@ AT(struct sched_connection_155, arrive_time, 32);
 AT(struct sched_connection_155, events, 72);
 _Static_assert(offsetof(struct plugin, tail) - 8 + offsetof(struct plugin_tail, _head) == 248,
                "1.5.5 plugin list link");
+
+#endif

@@ -12,6 +12,75 @@
     _Static_assert(offsetof(type, field) == (where), #type "." #field)
 #define SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), #type)
 
+#ifndef __LP64__
+/* 32-bit: what the plugin uses, with a short time_t and with a long one (ARM alone). */
+#define AT32(type, field, where, time64) \
+    AT(type, field, sizeof(time_t) == 4 ? (where) : (time64))
+AT32(struct mk_plugin, flags, 0, 0);
+AT32(struct mk_plugin, shortname, 4, 4);
+AT32(struct mk_plugin, hooks, 16, 16);
+AT32(struct mk_plugin, api, 24, 24);
+AT32(struct mk_plugin, init_plugin, 28, 28);
+AT32(struct mk_plugin, stage, 48, 48);
+AT32(struct mk_plugin, load_type, 80, 80);
+AT32(struct mk_plugin, server_ctx, 84, 84);
+AT32(struct mk_plugin_stage, stage30, 8, 8);
+AT32(struct mk_plugin_stage, stage30_hangup, 16, 16);
+AT32(struct mk_plugin_stage, stage50, 24, 24);
+AT32(struct mk_plugin_stage, _parent_head, 40, 40);
+AT32(struct mk_plugin_stage, stage10, 0, 0);
+AT32(struct mk_server, keep_alive, 107, 107);
+AT32(struct mk_server, max_keep_alive_request, 108, 108);
+AT32(struct mk_plugin_network, write, 4, 4);
+AT32(struct mk_plugin_network, read, 0, 0);
+AT32(struct mk_event, mask, 8, 8);
+AT32(struct mk_event, status, 12, 12);
+AT32(struct mk_event, handler, 20, 20);
+AT32(struct mk_event, priority, 40, 40);
+AT32(struct mk_sched_handler, cb_read, 4, 4);
+AT32(struct mk_sched_handler, cb_close, 8, 8);
+AT32(struct mk_sched_handler, sched_extra_size, 20, 20);
+AT32(struct mk_sched_handler, capabilities, 24, 24);
+AT32(struct mk_sched_conn, event, 0, 0);
+AT32(struct mk_sched_conn, arrive_time, 56, 56);
+AT32(struct mk_sched_conn, protocol, 60, 64);
+AT32(struct mk_sched_conn, net, 68, 72);
+AT32(struct mk_sched_conn, server_listen, 64, 68);
+AT32(struct mk_stream, _head, 48, 52);
+AT32(struct mk_http_session, socket, 4, 4);
+AT32(struct mk_http_session, counter_connections, 12, 12);
+AT32(struct mk_http_session, close_now, 20, 20);
+AT32(struct mk_http_session, conn, 28, 28);
+AT32(struct mk_http_session, body_length, 36, 36);
+AT32(struct mk_http_session, body, 52, 56);
+AT32(struct mk_http_session, _sched_init, 0, 0);
+AT32(struct mk_http_session, body_size, 32, 32);
+AT32(struct mk_http_request, protocol, 4, 4);
+AT32(struct mk_http_request, stream, 24, 24);
+AT32(struct mk_http_request, uri, 288, 328);
+AT32(struct mk_http_request, uri_processed, 296, 336);
+AT32(struct mk_http_request, handler_data, 592, 644);
+AT32(struct mk_http_request, headers, 612, 664);
+AT32(struct response_headers, status, 0, 0);
+AT32(struct response_headers, content_length, 16, 16);
+AT32(struct plugin_api, _error, 64, 64);
+AT32(struct plugin_api, http_request_end, 68, 68);
+AT32(struct plugin_api, ev_add, 232, 232);
+AT32(struct plugin_api, ev_del, 236, 236);
+AT32(struct plugin_api, sched_loop, 280, 280);
+AT32(struct plugin_api, sched_worker_info, 296, 296);
+AT32(struct mk_server_listen, protocol, 52, 52);
+AT32(struct mk_server_listen, listen, 56, 56);
+AT32(struct mk_server_listen, _head, 60, 60);
+AT32(struct mk_config_listener, flags, 8, 8);
+#ifdef __i386__
+AT32(struct mk_sched_worker, listeners, 72, 0);
+#else
+AT32(struct mk_sched_worker, listeners, 76, 76);
+#endif
+
+#else
+
 SIZE(struct mk_event, 72);
 SIZE(struct mk_event_loop, 24);
 SIZE(struct mk_event_ctx, 16);
@@ -519,3 +588,5 @@ AT(struct plugin_api, kernel_features_print, 688);
 AT(struct plugin_api, handler_param_get, 696);
 AT(struct network_187, buffer_size, 40);
 AT(struct network_187, plugin, 48);
+
+#endif

@@ -91,7 +91,7 @@ struct plugin_16 {
     struct mk_list _head;
     int load_type;
 };
-_Static_assert(sizeof(struct plugin_16) == 128, "plugin_16");
+_Static_assert(sizeof(struct plugin_16) == (sizeof(void *) == 8 ? 128 : 68), "plugin_16");
 
 static void plugin_start_16(const char *path, const char *name, char *dir)
 {
