@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/types.h>
+#include <time.h>
 
 // `MK_PLUGIN_STAGE_30`.
 #define mpr_STAGE_30 16
@@ -63,9 +65,6 @@
 // `MK_WARN`.
 #define mpr_LOG_WARNING 4098
 
-// Where a transport's record has its function for reading (`plugin.net_io.read`).
-#define mpr_PLUGIN_READ (120 + 8)
-
 // Monkey's record of a plugin (`struct plugin`); handed through, never read.
 struct mpr_Plugin {
   uint8_t _private[0];
@@ -93,7 +92,7 @@ struct mpr_ClientSession {
   unsigned int body_length;
   int _body_pos_end;
   int _first_method;
-  uint8_t _rb_head[24];
+  size_t _rb_head[3];
   // The requests that were cut out of the buffer so far.
   struct mpr_MkList request_list;
 };
@@ -106,6 +105,17 @@ struct mpr_MkPtr {
   unsigned long len;
 };
 
+// What the server knows of a file (`struct file_info`).
+struct mpr_FileInfo {
+  off_t _size;
+  time_t _last_modification;
+  int _flags;
+  uint8_t _is[6];
+};
+
+// An entry of the api table that we do not call.
+typedef const void *mpr_Unused;
+
 // The head of Monkey's own response (`struct response_headers`), as far as
 // its logger and its keep-alive decision read it.
 struct mpr_ResponseHeaders {
@@ -114,11 +124,14 @@ struct mpr_ResponseHeaders {
   int _connection;
   struct mpr_MkPtr _custom_status;
   // Bytes of the body; -1 if unknown.
-  int64_t content_length;
-  uint8_t _rest[104];
+  off_t content_length;
+  off_t _real_length;
+  int _cgi_to_ranges[6];
+  time_t _last_modified;
+  struct mpr_MkPtr _methods_type_encoding[3];
+  mpr_Unused _location_and_rows[2];
   // A response has been sent.
   int sent;
-  int _padding;
 };
 
 // One request (`struct session_request`).
@@ -128,7 +141,9 @@ struct mpr_SessionRequest {
   int protocol;
   // The client wants the connection kept.
   int keep_alive;
-  uint8_t _moved_a[28];
+  int _user_home;
+  long _port;
+  int _file_to_method[4];
   // The method, for the server's log; a static text.
   struct mpr_MkPtr method_p;
   // The target without its query.
@@ -140,7 +155,15 @@ struct mpr_SessionRequest {
   struct mpr_MkPtr body;
   // The connection must not be kept.
   int close_now;
-  uint8_t _moved_b[380];
+  ptrdiff_t _content_length;
+  struct mpr_MkPtr _fields_data_and_path[9];
+  uint8_t _path[128];
+  struct mpr_MkPtr _query;
+  int _stage30_blocked;
+  off_t _file[2];
+  struct mpr_FileInfo _file_info;
+  unsigned int _vhost_file[2];
+  mpr_Unused _vhost[2];
   // What the server believes was answered.
   struct mpr_ResponseHeaders headers;
   // Link in the session's `request_list`.
@@ -162,23 +185,28 @@ struct mpr_PluginInfo {
 // [`_plugin_info`] may be shared between threads.
 typedef struct mpr_PluginInfo mpr_Info;
 
-// An entry of the api table that we do not call.
-typedef const void *mpr_Unused;
-
 // The server's configuration (`struct server_config`).
 struct mpr_ServerConfig {
-  uint8_t _a[56];
+  int _numbers[6];
+  mpr_Unused _texts[2];
+  struct mpr_MkPtr _address;
   // `Monkey/1.5.6 (Linux)`, or less when the version is hidden.
   struct mpr_MkPtr server_software;
-  uint8_t _b[99];
+  mpr_Unused _user_to_fields[10];
+  int _port_to_pid[4];
+  int8_t _flags[3];
   // `KeepAlive`.
   int8_t keep_alive;
   // `MaxKeepAliveRequest`.
   int max_keep_alive_request;
-  uint8_t _c[64];
+  int _time_out_to_size[5];
+  struct mpr_MkList *_index_files;
+  int _count;
+  struct mpr_MkList _hosts;
+  unsigned int _open_flags;
   // The list of plugins; equals the api's.
   struct mpr_MkList *plugins;
-  uint8_t _d[8];
+  int _event_and_buffer[2];
   // `http` or `https`.
   const char *transport;
   // `TransportLayer`: the short name of the transport plugin.
@@ -228,7 +256,8 @@ struct mpr_PluginApi {
   mpr_Unused str_split_line;
   mpr_Unused str_split_free;
   mpr_Unused file_to_buffer;
-  mpr_Unused file_get_info;
+  // Looks at a file.
+  int (*file_get_info)(const char*, void*);
   mpr_Unused header_send;
   mpr_Unused header_get;
   mpr_Unused header_add;
@@ -273,8 +302,9 @@ struct mpr_PluginApi {
   mpr_Unused time_human;
 };
 
-// Where the link of a plugin's record is (`plugin._head`): in 1.5.6, and before.
-#define mpr_PLUGIN_LINKS { 256, 248, }
+
+
+
 
 #ifdef __cplusplus
 extern "C" {
