@@ -2,10 +2,9 @@
 //! behind it. Both families would read bodies and later requests into a buffer
 //! of theirs, where they have limits, get lost or are misunderstood.
 
-use std::collections::HashMap;
 use std::ffi::c_int;
 
-use super::socket;
+use super::{FdMap, socket};
 use crate::engine::intake::{Look, Passing, look, too_long};
 use crate::engine::{MatchScratch, Shared};
 
@@ -48,10 +47,10 @@ pub struct Manner {
 /// The requests of one worker that wait for their Stage 30.
 #[derive(Default)]
 pub struct Intake {
-    held: HashMap<c_int, Held>,
+    held: FdMap<Held>,
     /// What was taken of a client and not shown to the server yet: the beginning
     /// of a head, or requests behind the present one. No longer than a head.
-    kept: HashMap<c_int, Vec<u8>>,
+    kept: FdMap<Vec<u8>>,
     /// Room for a head that the server's buffer has none for.
     work: Vec<u8>,
     scratch: Option<MatchScratch>,

@@ -20,3 +20,6 @@ mod nudge;
 pub mod peers;
 pub mod socket;
 pub mod word;
+
+/// Something of each of some clients, by descriptor; those of whom nothing is known take no room.
+type FdMap<T> = std::collections::HashMap<std::ffi::c_int, T, rustc_hash::FxBuildHasher>;

@@ -1,11 +1,11 @@
 //! What is known of the clients of one worker, by descriptor: Monkey 1.5 names
 //! them by nothing else.
 
-use std::collections::HashMap;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
 use super::raw::{ClientSession, SessionRequest};
+use crate::abi::FdMap;
 use crate::engine::ClientKey;
 
 /// Where a client's request stands, as far as the host is concerned.
@@ -36,20 +36,20 @@ pub struct Serving {
     pub request: NonNull<SessionRequest>,
 }
 
-/// All clients of a worker that we met.
+/// The clients of a worker of which there is something to know: none that asks nothing.
 #[derive(Debug, Default)]
 pub struct Clients {
-    by_fd: Vec<Seat>,
+    by_fd: FdMap<Seat>,
     /// The descriptor of each exchange, by the place in its key.
     fd_of: Vec<c_int>,
     /// By descriptor: the length of the piece that the transport refused last.
-    refused: HashMap<c_int, usize>,
+    refused: FdMap<usize>,
 }
 
 impl Clients {
     /// The seat of a descriptor.
     pub fn seat(&self, fd: c_int) -> Seat {
-        index(fd).and_then(|i| self.by_fd.get(i)).copied().unwrap_or_default()
+        self.by_fd.get(&fd).copied().unwrap_or_default()
     }
 
     /// Changes the seat of a descriptor; gives the former one.
@@ -64,7 +64,11 @@ impl Clients {
             }
             self.fd_of[place] = fd;
         }
-        self.at(fd).map_or(Seat::Empty, |at| std::mem::replace(at, seat))
+        let former = match seat {
+            Seat::Empty => self.by_fd.remove(&fd),
+            seat => self.by_fd.insert(fd, seat),
+        };
+        former.unwrap_or_default()
     }
 
     /// The descriptor and the pointers of a client in service.
@@ -92,21 +96,9 @@ impl Clients {
 
     /// The descriptors of all clients in service.
     pub fn in_service(&self) -> Vec<c_int> {
-        let fds = self.by_fd.iter().enumerate().filter(|(_, c)| matches!(c, Seat::Serving(_)));
-        fds.filter_map(|(fd, _)| c_int::try_from(fd).ok()).collect()
+        let in_service = self.by_fd.iter().filter(|(_, seat)| matches!(seat, Seat::Serving(_)));
+        in_service.map(|(fd, _)| *fd).collect()
     }
-
-    fn at(&mut self, fd: c_int) -> Option<&mut Seat> {
-        let i = index(fd)?;
-        if self.by_fd.len() <= i {
-            self.by_fd.resize(i + 1, Seat::Empty);
-        }
-        self.by_fd.get_mut(i)
-    }
-}
-
-fn index(fd: c_int) -> Option<usize> {
-    usize::try_from(fd).ok()
 }
 
 #[cfg(test)]
@@ -131,5 +123,17 @@ mod tests {
         assert!(clients.serving(ClientKey::from_bits(3)).is_none());
         assert!(matches!(clients.seat(-1), Seat::Empty));
         assert!(matches!(clients.seat(4000), Seat::Empty));
+    }
+
+    #[test]
+    fn the_table_of_clients_grew_with_those_that_asked_nothing() {
+        let mut clients = Clients::default();
+        for fd in 0..20_000 {
+            let key = ClientKey::from_bits(0);
+            let (session, request) = (NonNull::dangling(), NonNull::dangling());
+            clients.set(fd, Seat::Serving(Serving { key, session, request }));
+            clients.set(fd, Seat::Empty);
+        }
+        assert!(clients.by_fd.capacity() < 10 && clients.fd_of.len() == 1);
     }
 }

@@ -17,6 +17,7 @@ use super::raw::{
     MkSchedConn, MkSchedHandler, PluginApi, ReadFn,
 };
 use super::reads;
+use crate::abi::FdMap;
 use crate::abi::nudge;
 use crate::abi::peers::Peers;
 use crate::abi::socket;
@@ -34,7 +35,7 @@ pub struct ModernHost {
     /// The clients in service, by the place in their key.
     serving: RefCell<Vec<Option<Serving>>>,
     /// Whose client is behind a descriptor.
-    by_fd: RefCell<Vec<Option<ClientKey>>>,
+    by_fd: RefCell<FdMap<ClientKey>>,
     /// What stays the same for the life of a connection.
     pub peers: RefCell<Peers>,
     /// The server's protocols that we met, each with our copy.
@@ -119,7 +120,7 @@ impl ModernHost {
             unsafe { self.watch(serving, MASK_READ) };
         }
         put(&mut self.serving.borrow_mut(), serving.key.index(), Some(serving));
-        put(&mut self.by_fd.borrow_mut(), serving.fd.unsigned_abs() as usize, Some(serving.key));
+        self.by_fd.borrow_mut().insert(serving.fd, serving.key);
         self.taken.set(self.taken.get() + 1);
     }
 
@@ -130,8 +131,8 @@ impl ModernHost {
     pub unsafe fn of_connection(&self, conn: NonNull<MkSchedConn>) -> Option<Serving> {
         // SAFETY: by the contract of this function.
         let fd = unsafe { conn.as_ref() }.event.fd;
-        let key = *self.by_fd.borrow().get(usize::try_from(fd).ok()?)?;
-        self.serving(key?).filter(|serving| serving.conn == conn)
+        let key = *self.by_fd.borrow().get(&fd)?;
+        self.serving(key).filter(|serving| serving.conn == conn)
     }
 
     /// The server's own protocol of a connection whose protocol is ours.
@@ -227,7 +228,7 @@ impl ModernHost {
 
     fn clear(&self, serving: Serving) {
         put(&mut self.serving.borrow_mut(), serving.key.index(), None);
-        put(&mut self.by_fd.borrow_mut(), serving.fd.unsigned_abs() as usize, None);
+        self.by_fd.borrow_mut().remove(&serving.fd);
     }
 
     /// Gives the connection back and ends the request. May come back to us.
