@@ -17,8 +17,8 @@ pub const TYPE: &str = "text/html; charset=utf-8";
 pub const FIELDS: &str = concat!(
     "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
     "Content-Security-Policy: default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'; style-src 'sha256-n2KmSlPRBl4mfyPoy5j+fIFdJPsIRbvjqpyQbxaRetE='; ",
-    "script-src 'sha256-8feaYxYhf4rA3KqjLsUGx7cC+USLbizMAeSg1TDJHow='\r\n"
+    "frame-ancestors 'none'; style-src 'sha256-O/Zyv0IOv7c6oWn59C5ysdVFxPJs0cA07Z2ECruv3G0='; ",
+    "script-src 'sha256-cWOeZnlyeXuD1GzMpf5Cnp8/8vxK9KiivPVqr9Csi4U='\r\n"
 );
 
 const STYLE: &str = include_str!("page/style.css");

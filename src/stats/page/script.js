@@ -10,7 +10,8 @@
   let busy = false;
   let lostAt = "";
 
-  const clock = () => new Date().toLocaleTimeString();
+  // As all times on the page.
+  const clock = () => `${new Date().toISOString().slice(11, 19)} UTC`;
 
   const say = (text, trouble) => {
     if (status.textContent !== text) status.textContent = text;
