@@ -17,7 +17,7 @@ pub const TYPE: &str = "text/html; charset=utf-8";
 pub const FIELDS: &str = concat!(
     "X-Content-Type-Options: nosniff\r\nReferrer-Policy: no-referrer\r\n",
     "Content-Security-Policy: default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; ",
-    "frame-ancestors 'none'; style-src 'sha256-O/Zyv0IOv7c6oWn59C5ysdVFxPJs0cA07Z2ECruv3G0='; ",
+    "frame-ancestors 'none'; style-src 'sha256-s+GB2SOUKqvAyZGmOToYqH9Y8rjA+p1UfDX9tvB1hII='; ",
     "script-src 'sha256-cWOeZnlyeXuD1GzMpf5Cnp8/8vxK9KiivPVqr9Csi4U='\r\n"
 );
 
@@ -27,7 +27,9 @@ const SCRIPT: &str = include_str!("page/script.js");
 /// Events that the page shows: its entries share them. `?format=json&events=64` has all.
 const EVENTS_SHOWN: usize = 64;
 /// As many of each entry at least, so that a page of many entries has some of each.
-const EVENTS_OF_ENTRY: usize = 8;
+const EVENTS_OF_ENTRY: usize = 4;
+/// With that many servers or fewer, a browser leaves out an entry that is out of sight as a whole.
+const FEW_SERVERS: usize = 4;
 /// Servers that are named in the summary when they are not available.
 const NAMED: usize = 12;
 
@@ -94,6 +96,7 @@ struct Route<'a> {
     line: String,
     area: String,
     numbers: Vec<Number>,
+    has_few_servers: bool,
     servers: Vec<Server<'a>>,
     events_words: String,
     events: Vec<Line<'a>>,
@@ -232,6 +235,7 @@ impl<'a> Route<'a> {
             line,
             area,
             numbers: numbers(route),
+            has_few_servers: route.backends.len() <= FEW_SERVERS,
             servers: route
                 .backends
                 .iter()
@@ -517,7 +521,7 @@ mod tests {
         all.routes[0].backends[0].events = recorder.latest(64);
         let another = all.routes[0].backends[0].clone();
         all.routes[0].backends.push(another);
-        for (entries, each) in [(1, 64), (4, 16), (40, 8)] {
+        for (entries, each) in [(1, 64), (4, 16), (40, 4)] {
             all.routes = vec![all.routes[0].clone(); entries];
             let page = page(&all);
             let rows = page.matches("back online").count();
