@@ -317,7 +317,8 @@ pub struct MkHttpRequest {
     pub protocol: c_int,
     _user_home: c_int,
     _port: c_long,
-    _stream_size: u64,
+    // Not one number: on 32-bit ARM the server puts requests where only its halves are aligned.
+    _stream_size: [u32; 2],
     /// Where the server queues its own response.
     pub stream: MkStream,
     _inputs: [MkStreamInput; 4],
@@ -502,5 +503,10 @@ const _: () = {
     assert!(size_of::<MkStream>() == measured(104, 56, 64));
     // The session begins where the connection ends.
     assert!(size_of::<MkSchedConn>() == measured(200, 116, 120));
+    let behind = [align_of::<MkHttpSession>(), align_of::<MkHttpRequest>()];
+    assert!(
+        size_of::<MkSchedConn>().is_multiple_of(behind[0])
+            && size_of::<MkSchedConn>().is_multiple_of(behind[1])
+    );
     assert!(size_of::<MkServerListen>() == measured(120, 68, 68));
 };

@@ -332,7 +332,7 @@ struct mk_clock_context {
     char *log_time_buffers[2], *header_time_buffers[2];
 };
 
-/* The run of fields that lies 40 bytes earlier up to 1.8.7, which has no TLS fields before it (see late()). */
+/* The run of fields that lies five words earlier up to 1.8.7, which has no TLS fields before it (see late()). */
 struct server_late {
     struct mk_list mimetype_list;
     void *mimetype_rb_head[4], *mimetype_default;
@@ -348,8 +348,8 @@ struct server_late {
     struct mk_rconf *config;
     struct mk_plugin_network *network;
     int pth_init;
-    pthread_cond_t pth_cond;
-    pthread_mutex_t pth_mutex, vhost_fdt_mutex;
+    long pth_cond[sizeof(pthread_cond_t) / sizeof(long)]; /* not as itself: on ARM that would move the whole run */
+    long pth_mutex[sizeof(pthread_mutex_t) / sizeof(long)], vhost_fdt_mutex[sizeof(pthread_mutex_t) / sizeof(long)];
     int worker_id;
     struct plugin_api *api;
     struct mk_clock_context *clock_context;

@@ -78,6 +78,8 @@ AT32(struct mk_sched_worker, listeners, 72, 0);
 #else
 AT32(struct mk_sched_worker, listeners, 76, 76);
 #endif
+AT32(struct mk_server, late.server_signature, 220, 220);
+AT32(struct mk_plugin_network, plugin, 28, 28);
 
 #else
 

@@ -51,8 +51,8 @@ static void variant_set(const char *name)
         M.variant = V_189;
     } else if (!strcmp(name, "1.8.7")) {
         M.variant = V_187;
-        M.session_shift = 8;
-        M.late_shift = 40;
+        M.session_shift = _Alignof(struct mk_http_request);
+        M.late_shift = 5 * sizeof(void *);
     } else if (!strcmp(name, "1.6")) {
         M.variant = V_16;
     } else if (!strcmp(name, "unknown")) {

@@ -39,7 +39,7 @@ struct mime { struct mk_list _head; char *ext; mk_ptr_t header; };
 struct modern_state {
     enum modern_variant variant;
     bool hidden, exit_thread, fair;
-    size_t session_shift, late_shift; /* 8 and 40 when the layout of 1.8.7 is played, else 0 */
+    size_t session_shift, late_shift; /* 8 and 40 (fewer on 32 bits) when the layout of 1.8.7 is played, else 0 */
     struct mk_server *server;
     struct mk_rconf *site;
     struct mworker *workers;

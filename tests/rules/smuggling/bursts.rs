@@ -91,7 +91,8 @@ fn for_each_transport(vice: impl Fn() -> Vice, test: impl Fn(&Host, &Backend)) {
         if kind.is_harness() {
             run(kind, &|setup| setup.env("HARNESS_TRANSPORT", "fake-tls"));
         }
-        if kind == Kind::Harness {
+        // On 32-bit processors that one is refused.
+        if kind == Kind::Harness && cfg!(target_pointer_width = "64") {
             run(kind, &|setup| setup.arg("-V").arg("1.5.5"));
         }
     });
