@@ -1,5 +1,5 @@
 //! The statistics page, asked for over a plain connection. HTTP/1.0 is enough: the answer comes
-//! as a whole, and the end of the connection is its end.
+//! as a whole, with a length.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -72,8 +72,17 @@ impl Url {
             connection,
             "GET {target} HTTP/1.0\r\nHost: {authority}\r\nUser-Agent: mkproxy\r\nConnection: close\r\n\r\n"
         )?;
-        let mut answer = Vec::new();
-        connection.take(ANSWER_MAX).read_to_end(&mut answer)?;
+        let mut connection = connection.take(ANSWER_MAX);
+        let (mut answer, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+        // Not up to the end of the connection: Monkey keeps that open behind errors of its own.
+        while !is_whole(&answer) {
+            match connection.read(&mut piece) {
+                Ok(0) => break,
+                Ok(n) => answer.extend_from_slice(&piece[..n]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(answer)
     }
 }
@@ -88,21 +97,45 @@ fn plain(error: &std::io::Error) -> String {
     }
 }
 
-fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
+/// What the head of an answer says.
+struct Head {
+    code: u16,
+    /// Bytes of the head itself.
+    length: usize,
+    /// Bytes of the body.
+    body: Option<usize>,
+}
+
+/// `Ok(None)` while it is not whole.
+fn head(answer: &[u8]) -> Result<Option<Head>, httparse::Error> {
     let mut fields = [httparse::EMPTY_HEADER; 64];
     let mut head = httparse::Response::new(&mut fields);
-    let Ok(httparse::Status::Complete(length)) = head.parse(answer) else {
+    let httparse::Status::Complete(length) = head.parse(answer)? else { return Ok(None) };
+    let said = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
+    let body = said.and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse().ok());
+    Ok(Some(Head { code: head.code.unwrap_or_default(), length, body }))
+}
+
+/// Whether nothing more of an answer is worth waiting for.
+fn is_whole(answer: &[u8]) -> bool {
+    match head(answer) {
+        Ok(Some(Head { length, body: Some(body), .. })) => answer.len() - length >= body,
+        Ok(_) => false,
+        Err(_) => true,
+    }
+}
+
+fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
+    let Ok(Some(Head { code, length, body: said })) = head(answer) else {
         return Err("the answer is no HTTP; is this Monkey's port?".to_owned());
     };
-    match head.code {
-        Some(200) => {}
-        Some(403) => return Err("403, this address may not see it; see StatisticsAllow".to_owned()),
-        Some(404) => return Err("404, no such page; see StatisticsURL in proxy_reverse.conf".to_owned()),
-        code => return Err(format!("the answer is a {}", code.unwrap_or_default())),
+    match code {
+        200 => {}
+        403 => return Err("403, this address may not see it; see StatisticsAllow".to_owned()),
+        404 => return Err("404, no such page; see StatisticsURL in proxy_reverse.conf".to_owned()),
+        code => return Err(format!("the answer is a {code}")),
     }
     let body = &answer[length..];
-    let said = head.headers.iter().find(|field| field.name.eq_ignore_ascii_case("content-length"));
-    let said = said.and_then(|field| std::str::from_utf8(field.value).ok()?.trim().parse::<usize>().ok());
     match said {
         Some(said) if said > body.len() => Err("the answer breaks off".to_owned()),
         Some(said) => Ok(body[..said].to_vec()),
@@ -143,5 +176,25 @@ mod tests {
         assert!(body(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}").is_err());
         assert!(body(b"HTTP/1.1 404 No\r\n\r\n").unwrap_err().contains("StatisticsURL"));
         assert!(body(b"SSH-2.0").is_err());
+    }
+
+    #[test]
+    fn an_answer_of_known_length_was_waited_for_beyond_its_end() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/s", listener.local_addr().unwrap())).unwrap();
+        let (told, ends) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            for part in
+                [&b"HTTP/1.1 404 Not Found\r\nConnection: Close\r\nContent-"[..], b"Length: 2\r\n\r\n", b"no"]
+            {
+                client.write_all(part).unwrap();
+            }
+            // It stays open until the answer was taken.
+            ends.recv().unwrap();
+        });
+        assert!(url.get().unwrap_err().contains("StatisticsURL"));
+        told.send(()).unwrap();
+        server.join().unwrap();
     }
 }
