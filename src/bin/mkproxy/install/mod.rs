@@ -167,8 +167,10 @@ fn closing_words(command: &Install, conf: &Path, text: &[u8], family: Family) ->
         return Status::Failed;
     }
     if !command.dry_run {
-        let conf = conf.display();
-        say::line(format_args!("next     edit {conf}, try 'mkproxy check {conf}', restart Monkey {family}"));
+        let (conf, folder) = (conf.display(), command.conf.display());
+        say::line(format_args!(
+            "next     edit {conf}, try 'mkproxy check --conf {folder}', restart Monkey {family}"
+        ));
     }
     Status::Well
 }

@@ -132,7 +132,7 @@ fn body(answer: &[u8]) -> Result<Vec<u8>, String> {
     match code {
         200 => {}
         403 => return Err("403, this address may not see it; see StatisticsAllow".to_owned()),
-        404 => return Err("404, no such page; see StatisticsURL in proxy_reverse.conf".to_owned()),
+        404 => return Err("404, no such page; see StatisticsURL, and 'mkproxy check --conf'".to_owned()),
         code => return Err(format!("the answer is a {code}")),
     }
     let body = &answer[length..];
