@@ -5,14 +5,13 @@
 
 mod support;
 
-use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use support::{Conf, Host, Kind, assert_bytes, eventually, for_each_host, pattern, steadily};
+use support::{Conf, Host, Kind, Steady, assert_bytes, eventually, for_each_host, pattern};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::Frame;
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
@@ -86,25 +85,6 @@ fn a_client_that_leaves_is_missed() {
 // --- The client ------------------------------------------------------------------------
 
 type Socket = WebSocket<Steady>;
-
-/// A stream that goes on where the system interrupts it.
-struct Steady(TcpStream);
-
-impl Read for Steady {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        steadily(|| self.0.read(buffer))
-    }
-}
-
-impl Write for Steady {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        steadily(|| self.0.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
 
 fn connect(to: SocketAddr) -> Socket {
     let stream = TcpStream::connect_timeout(&to, DEADLINE).unwrap();

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 
+use crate::support::Steady;
+
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 /// A browser takes long to start while other tests keep the machine busy.
 const START: Duration = Duration::from_secs(60);
@@ -23,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// A browser with one page.
 pub struct Browser {
     process: Child,
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Steady>,
     session: String,
     asked: u64,
     complaints: Vec<String>,
@@ -71,7 +73,7 @@ impl Browser {
         let address = url.strip_prefix("ws://").and_then(|rest| rest.split('/').next()).unwrap();
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let (socket, _) = tungstenite::client(&url, stream).unwrap();
+        let (socket, _) = tungstenite::client(&url, Steady(stream)).unwrap();
         let (session, complaints) = (String::new(), Vec::new());
         let mut browser = Browser { process, socket, session, asked: 0, complaints, _profile: profile };
         let page = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
@@ -94,14 +96,7 @@ impl Browser {
         }
         self.socket.send(Message::text(message.to_string())).unwrap();
         loop {
-            let message = match self.socket.read() {
-                Ok(message) => message,
-                // The process was held and let go on.
-                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
-                    continue;
-                }
-                Err(error) => panic!("{method}: {error}"),
-            };
+            let message = self.socket.read().unwrap_or_else(|error| panic!("{method}: {error}"));
             let Message::Text(text) = message else { continue };
             let mut told: Value = serde_json::from_str(&text).unwrap();
             if told["id"] == self.asked {

@@ -36,5 +36,5 @@ pub use self::{
     host::{Host, Kind, Setup, for_each_host, harness_only},
     seen::Seen,
     vice::Next,
-    wait::{assert_bytes, eventually, in_chunks, pattern, steadily, within},
+    wait::{Steady, assert_bytes, eventually, in_chunks, pattern, steadily, within},
 };

@@ -1,7 +1,9 @@
 //! Waiting for a condition with a deadline, and bytes that anyone can compute again.
 
 use std::{
-    io, thread,
+    io::{self, Read, Write},
+    net::TcpStream,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -33,6 +35,25 @@ pub fn steadily(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             done => return done,
         }
+    }
+}
+
+/// A stream that goes on where the system interrupts it.
+pub struct Steady(pub TcpStream);
+
+impl Read for Steady {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        steadily(|| self.0.read(buffer))
+    }
+}
+
+impl Write for Steady {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        steadily(|| self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
