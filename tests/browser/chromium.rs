@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A browser with one page.
 pub struct Browser {
-    process: Child,
+    process: Process,
     socket: WebSocket<Steady>,
     session: String,
     asked: u64,
@@ -42,7 +42,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut folder = std::ffi::OsString::from("--user-data-dir=");
         folder.push(profile.path());
-        let mut process = Command::new(&program)
+        let process = Command::new(&program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
             .args(["--no-first-run", "--disable-background-networking", "--remote-debugging-port=0"])
             .arg(folder)
@@ -52,7 +52,8 @@ impl Browser {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut process = Process(process);
+        let lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let (tell, told) = mpsc::channel();
         // Reads to the end, so that the browser never waits for a reader.
         thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(tell.send(line))));
@@ -65,7 +66,6 @@ impl Browser {
                 },
                 Err(_) => {
                     eprintln!("skipped: {} does not start; it says:\n{said}", program.display());
-                    let _ = (process.kill(), process.wait());
                     return None;
                 }
             }
@@ -152,11 +152,16 @@ impl Drop for Browser {
         self.session.clear();
         let close = json!({ "id": 0, "method": "Browser.close" });
         let _ = self.socket.send(Message::text(close.to_string()));
-        let ended = super::within(Duration::from_secs(5), || matches!(self.process.try_wait(), Ok(Some(_))));
-        if !ended {
-            let _ = self.process.kill();
-        }
-        let _ = self.process.wait();
+        super::within(Duration::from_secs(5), || matches!(self.process.0.try_wait(), Ok(Some(_))));
+    }
+}
+
+/// Ends with whoever started it, also where that fails before there is a page.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
     }
 }
 
