@@ -79,16 +79,14 @@ pub fn receive(fd: c_int, buffer: &mut [u8]) -> Received {
 /// Acknowledges what a client has sent at once (`TCP_QUICKACK` of `tcp(7)`).
 pub fn acknowledge(fd: c_int) {
     let on: c_int = 1;
-    // SAFETY: the option's value is valid for the call; what is no TCP socket, or closed, is an error, ignored.
-    let _ = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::IPPROTO_TCP,
-            libc::TCP_QUICKACK,
-            (&raw const on).cast(),
-            size_of::<c_int>() as libc::socklen_t,
-        )
-    };
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, &on);
+}
+
+/// Sets an option of a socket. What does not have it, or is closed, is an error, ignored.
+fn set_option<T: Copy>(fd: c_int, level: c_int, option: c_int, value: &T) {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value is valid for the call, which only reads it.
+    let _ = unsafe { libc::setsockopt(fd, level, option, std::ptr::from_ref(value).cast(), length) };
 }
 
 /// Looks at what an unencrypted client has sent, and leaves it where it is;
@@ -252,16 +250,7 @@ fn disconnect(fd: c_int) {
 
 fn reset_on_close(fd: c_int) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    // SAFETY: the option's value is valid for the call; a closed descriptor is an error, ignored.
-    let _ = unsafe {
-        libc::setsockopt(
-            fd,
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const linger).cast(),
-            size_of::<libc::linger>() as libc::socklen_t,
-        )
-    };
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
 }
 
 /// A C string of the server's.

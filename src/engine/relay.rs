@@ -310,18 +310,19 @@ impl<N: Network> Worker<N> {
 
     /// Reads the next piece of the body.
     pub(super) fn relay(&mut self, key: ClientKey, now: Now) -> Option<Action> {
-        match self.splice(key, now) {
+        let action = match self.splice(key, now) {
             Spliced::No => self.copy(key, now),
-            Spliced::Nothing => {
-                self.acknowledge(key);
-                None
-            }
+            Spliced::Nothing => None,
             Spliced::Cut => {
                 self.fail(key, Failure::Truncated, now);
                 None
             }
             Spliced::Some(action) => Some(action),
+        };
+        if action.is_none() {
+            self.acknowledge(key);
         }
+        action
     }
 
     /// A part of an answer has come, and the rest is waited for.
@@ -353,17 +354,13 @@ impl<N: Network> Worker<N> {
         let wrapped = body.ends_at_close() && client.version == Version::Http11;
         let upstream = self.upstreams.get_mut(attempt.upstream)?;
         if !upstream.readable {
-            upstream.acknowledge();
             return None;
         }
         // What the client has room for is not left here, however much it is.
         let takes = room.saturating_sub(CHUNK_FRAME).min(READ_MAX);
         let limit = order.route.settings.buffer_size.max(takes).min(self.scratch.len() - CHUNK_END.len());
         let n = match upstream.read(&mut self.scratch[..limit]) {
-            Ok(None) => {
-                upstream.acknowledge();
-                return None;
-            }
+            Ok(None) => return None,
             Ok(Some(0)) if body.ends_at_close() && !upstream.reset => {
                 if wrapped {
                     pending.extend_from_slice(LAST_CHUNK);
