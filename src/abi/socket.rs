@@ -4,9 +4,14 @@
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 
 use crate::engine::{Pipe, Received, Sent};
+
+/// Pieces that are no longer than this in all go out as one: to copy them costs less than to let
+/// the kernel gather them.
+const TOGETHER: usize = 2048;
 
 /// Writes to an unencrypted client without blocking.
 ///
@@ -14,9 +19,11 @@ use crate::engine::{Pipe, Received, Sent};
 /// As `sendmsg(2)`.
 pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    // SAFETY: the slice is valid for the call.
+    let send_one = |one: &[u8]| unsafe { libc::send(fd, one.as_ptr().cast(), one.len(), flags) };
     let sent = match bytes {
-        // SAFETY: the slice is valid for the call.
-        [one] => unsafe { libc::send(fd, one.as_ptr().cast(), one.len(), flags) },
+        [one] => send_one(one),
+        few if length(few) <= TOGETHER => send_one(gather(few, 0, &mut [MaybeUninit::uninit(); TOGETHER])),
         many => {
             // SAFETY: all-zero is a valid msghdr.
             let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -28,6 +35,40 @@ pub fn send(fd: c_int, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         }
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// How many bytes there are in all.
+fn length(bytes: &[IoSlice<'_>]) -> usize {
+    bytes.iter().map(|slice| slice.len()).sum()
+}
+
+/// So many bytes from the place `from` on, if they lie in one slice.
+fn in_one<'a>(bytes: &'a [IoSlice<'_>], mut from: usize, length: usize) -> Option<&'a [u8]> {
+    for slice in bytes {
+        if from < slice.len() {
+            return slice.get(from..from + length);
+        }
+        from -= slice.len();
+    }
+    None
+}
+
+/// Copies the bytes from the place `from` on, as many as there are and fit.
+fn gather<'a>(bytes: &[IoSlice<'_>], mut from: usize, into: &'a mut [MaybeUninit<u8>]) -> &'a [u8] {
+    let mut filled = 0;
+    for slice in bytes {
+        let part = slice.get(from..).unwrap_or_default();
+        let part = &part[..part.len().min(into.len() - filled)];
+        // SAFETY: there is room for the part, in a buffer that is nobody else's; bytes may be copied
+        // whatever they are.
+        unsafe {
+            into.as_mut_ptr().add(filled).cast::<u8>().copy_from_nonoverlapping(part.as_ptr(), part.len())
+        };
+        filled += part.len();
+        from = from.saturating_sub(slice.len());
+    }
+    // SAFETY: so many were filled just now.
+    unsafe { std::slice::from_raw_parts(into.as_ptr().cast(), filled) }
 }
 
 /// Offers bytes in a pipe to an unencrypted client, without blocking.
@@ -146,7 +187,8 @@ pub fn finish_sending(fd: c_int) {
 /// The largest piece offered to a transport at once: one TLS record.
 const PIECE: usize = 16 * 1024;
 
-/// Writes through a transport until it is full or everything is taken.
+/// Writes through a transport until it is full or everything is taken. What is short goes out as
+/// one TLS record, however many slices it is in.
 ///
 /// `refused` remembers how long the piece was that a transport did not take:
 /// it is to be offered again just so, since a TLS library may have encrypted
@@ -161,30 +203,28 @@ pub fn send_through(
     refused: &Cell<usize>,
     write: impl Fn(&[u8]) -> c_int,
 ) -> io::Result<usize> {
-    let mut total = 0;
-    for slice in bytes {
-        let mut rest = &slice[..];
-        while !rest.is_empty() {
-            let again = refused.take();
-            let piece = if again == 0 { rest.len().min(PIECE) } else { again.min(rest.len()) };
-            match usize::try_from(write(&rest[..piece])) {
-                Ok(0) => return Ok(total),
-                Ok(n) => {
-                    total += n;
-                    rest = &rest[n.min(rest.len())..];
+    let (mut total, all) = (0, length(bytes));
+    while total < all {
+        let again = refused.take();
+        let piece = (all - total).min(if again == 0 { PIECE } else { again });
+        let written = match in_one(bytes, total, piece) {
+            Some(there) => write(there),
+            None => write(gather(bytes, total, &mut [MaybeUninit::uninit(); PIECE][..piece])),
+        };
+        match usize::try_from(written) {
+            Ok(0) => break,
+            Ok(n) => total += n.min(piece),
+            Err(_) => {
+                let mut error = io::Error::last_os_error();
+                // A TLS library may report what another connection left
+                // behind in its queue of errors. Once is no proof.
+                if error.raw_os_error() == Some(0) && again == 0 && is_healthy(fd) {
+                    error = io::ErrorKind::WouldBlock.into();
                 }
-                Err(_) => {
-                    let mut error = io::Error::last_os_error();
-                    // A TLS library may report what another connection left
-                    // behind in its queue of errors. Once is no proof.
-                    if error.raw_os_error() == Some(0) && again == 0 && is_healthy(fd) {
-                        error = io::ErrorKind::WouldBlock.into();
-                    }
-                    if error.kind() == io::ErrorKind::WouldBlock {
-                        refused.set(piece);
-                    }
-                    return if total > 0 { Ok(total) } else { Err(error) };
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    refused.set(piece);
                 }
+                return if total > 0 { Ok(total) } else { Err(error) };
             }
         }
     }
@@ -269,6 +309,7 @@ pub unsafe fn c_text<'a>(pointer: *const c_char) -> Option<&'a str> {
 mod tests {
     use super::*;
     use std::cell::RefCell;
+    use std::os::fd::AsRawFd;
 
     #[test]
     fn a_refused_piece_is_offered_again_with_its_length() {
@@ -293,5 +334,65 @@ mod tests {
             40_000 - 2 * 16_384 - 1
         );
         assert_eq!(offered.borrow()[..4], [16_384, 16_384, 7232, 7232]);
+    }
+
+    #[test]
+    fn a_head_and_a_short_body_were_two_tls_records() {
+        let bytes: Vec<u8> = (0..40_000_u32).map(|n| (n % 251) as u8).collect();
+        for (whole, cuts, pieces) in [
+            (141, vec![138], vec![141]),
+            (40_000, vec![100], vec![16_384, 16_384, 7232]),
+            (20_000, vec![3, 3, 16_390, 19_000], vec![16_384, 3616]),
+            (0, vec![0], vec![]),
+        ] {
+            let mut slices = Vec::new();
+            let mut from = 0;
+            for cut in cuts.into_iter().chain([whole]) {
+                slices.push(IoSlice::new(&bytes[from..cut]));
+                from = cut;
+            }
+            let written = RefCell::new((Vec::new(), Vec::new()));
+            let write = |piece: &[u8]| {
+                let (all, lengths) = &mut *written.borrow_mut();
+                all.extend_from_slice(piece);
+                lengths.push(piece.len());
+                c_int::try_from(piece.len()).unwrap()
+            };
+            assert_eq!(send_through(-1, &slices, &Cell::new(0), write).unwrap(), whole);
+            assert_eq!(written.into_inner(), (bytes[..whole].to_vec(), pieces));
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_refused_comes_again_though_it_had_two_parts() {
+        let offered = RefCell::new(Vec::new());
+        let write = |piece: &[u8]| {
+            offered.borrow_mut().push(piece.to_vec());
+            if offered.borrow().len() == 1 {
+                // SAFETY: errno of this thread.
+                unsafe { *libc::__errno_location() = libc::EAGAIN };
+                return -1;
+            }
+            c_int::try_from(piece.len()).unwrap()
+        };
+        let refused = Cell::new(0);
+        let parts = [IoSlice::new(b"head"), IoSlice::new(b"body")];
+        let error = send_through(-1, &parts, &refused, write).unwrap_err();
+        assert_eq!((error.kind(), refused.get()), (io::ErrorKind::WouldBlock, 8));
+        // By then more may have come.
+        assert_eq!(send_through(-1, &[IoSlice::new(b"headbodymore")], &refused, write).unwrap(), 12);
+        assert_eq!(offered.into_inner(), [&b"headbody"[..], b"headbody", b"more"]);
+    }
+
+    #[test]
+    fn short_pieces_go_out_together_and_long_ones_too() {
+        let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        for (head, body) in [(138, 3), (TOGETHER - 1, 1), (TOGETHER, 1), (10, 60_000)] {
+            let (head, body) = (vec![b'h'; head], vec![b'b'; body]);
+            let sent = send(ours.as_raw_fd(), &[IoSlice::new(&head), IoSlice::new(&body)]).unwrap();
+            let mut room = vec![0; 70_000];
+            let came = theirs.recv(&mut room).unwrap();
+            assert_eq!((sent, &room[..came]), (head.len() + body.len(), &[head, body].concat()[..]));
+        }
     }
 }
