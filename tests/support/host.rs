@@ -18,6 +18,7 @@ use std::{
 
 use super::{
     build::{self, Flavour},
+    certificate::Certificate,
     client::{self, Client, Response},
     conf::{STATISTICS, Tree},
     sockets::{LOOPBACK, Reserved},
@@ -237,6 +238,14 @@ impl Setup {
     pub fn file(mut self, name: &str, content: &[u8]) -> Setup {
         self.files.push((name.into(), content.into()));
         self
+    }
+
+    /// Speaks TLS instead, with this certificate. Only a real 1.8 can, and not each one.
+    pub fn tls(mut self, certificate: &Certificate) -> Setup {
+        for (option, path) in [("--tls-cert", certificate.chain()), ("--tls-key", certificate.key())] {
+            self = self.arg(format!("{option}={}", path.display()));
+        }
+        self.arg("--https")
     }
 
     /// Starts it and waits until it answers.

@@ -14,6 +14,7 @@
 pub mod backends;
 pub mod black_hole;
 pub mod build;
+pub mod certificate;
 pub mod child;
 pub mod client;
 pub mod conf;
@@ -31,6 +32,7 @@ pub mod wait;
 #[allow(unused_imports, reason = "each test file uses its own part of this")]
 pub use self::{
     backends::Backend,
+    certificate::Certificate,
     client::{Client, End, Framing, Response},
     conf::Conf,
     host::{Host, Kind, Setup, for_each_host, harness_only},
