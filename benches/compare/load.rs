@@ -52,9 +52,10 @@ pub fn run(
     };
     let script = folder.join("load.lua");
     fs::write(&script, format!("{begins}{SCRIPT}")).map_err(|error| error.to_string())?;
+    let scheme = if scenario.tls { "https" } else { "http" };
     let mut wrk = Command::new("wrk");
     wrk.args(["-t1", "--timeout", "10s", "-c", &connections.to_string(), "-d", &format!("{seconds}s")]);
-    wrk.arg("-s").arg(script).arg(format!("http://{to}{}", scenario.path));
+    wrk.arg("-s").arg(script).arg(format!("{scheme}://{to}{}", scenario.path));
     let before = cpu_us(pid);
     let output = wrk.output().map_err(|error| format!("wrk: {error}"))?;
     let spent = cpu_us(pid).saturating_sub(before) as f64;
@@ -67,6 +68,9 @@ pub fn run(
     };
     if requests == 0.0 {
         return Err(format!("not one answer, {errors} errors"));
+    }
+    if errors == 0.0 && bytes < requests * scenario.length as f64 {
+        return Err(format!("answers of {} bytes", bytes / requests));
     }
     Ok(Figures {
         rate: requests * 1e6 / us,

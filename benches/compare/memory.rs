@@ -10,7 +10,7 @@ use super::idle::Idle;
 use super::load;
 use super::process::resident_kb;
 use super::scenarios::{Clients, Scenario};
-use super::servers::{Contender, Server};
+use super::servers::{Contender, Over, Server};
 
 /// In KB.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,7 @@ const BUSY: Scenario = Scenario {
     length: 100 * 1024,
     connections: 1000,
     clients: Clients::Get,
+    tls: false,
 };
 
 /// Measures one server.
@@ -48,10 +49,10 @@ pub fn measure(contender: Contender, backends: &Backends, idle: usize) -> Result
             lost => Err(format!("{lost} of {idle} idle connections were closed")),
         }
     };
-    let (alone, per_idle) = with_idle(contender.start(backends, 1)?)?;
+    let (alone, per_idle) = with_idle(contender.start(backends, 1, Over::Tcp)?)?;
     let per_idle_alone = contender.start_host_alone().map(with_idle).transpose()?.map(|(_, each)| each);
 
-    let server = contender.start(backends, 1)?;
+    let server = contender.start(backends, 1, Over::Tcp)?;
     warm(&server)?;
     let before = resident_kb(server.pid) as f64;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;

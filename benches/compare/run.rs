@@ -9,8 +9,8 @@ use super::load::{self, Figures};
 use super::memory::{self, Memory};
 use super::options::{MEMORY, Options, WORKERS};
 use super::scenarios::{self, Clients, SCENARIOS, Scenario};
-use super::servers::{ALL, Contender, Server};
-use super::support::Client;
+use super::servers::{ALL, Contender, Over, Server};
+use super::support::{Certificate, Client};
 
 /// What came out.
 #[derive(Default)]
@@ -35,6 +35,7 @@ pub struct Run<'a> {
     options: &'a Options,
     backends: &'a Backends,
     contenders: Vec<Contender>,
+    certificate: Result<Certificate, String>,
     /// What came out so far.
     pub results: Results,
 }
@@ -42,7 +43,13 @@ pub struct Run<'a> {
 impl<'a> Run<'a> {
     /// Looks who is there.
     pub fn new(options: &'a Options, backends: &'a Backends) -> Run<'a> {
-        let mut run = Run { options, backends, contenders: Vec::new(), results: Results::default() };
+        let mut run = Run {
+            options,
+            backends,
+            contenders: Vec::new(),
+            certificate: Certificate::new(),
+            results: Results::default(),
+        };
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or_default();
         run.note(format!("Load of the machine by others, before the run: {load}."));
@@ -78,10 +85,12 @@ impl<'a> Run<'a> {
         let nothing = || self.contenders.iter().map(|_| Ok(Vec::new())).collect();
         let mut taken: Vec<Vec<Taken>> = wanted.iter().map(|_| nothing()).collect();
         for round in 0..self.options.rounds {
-            let start =
-                |it: &Contender| it.start(self.backends, 1).map_err(|why| format!("did not start: {why}"));
-            let servers: Vec<_> = self.contenders.iter().map(start).collect();
+            let [tcp, tls] = [false, true].map(|tls| {
+                let needed = wanted.iter().any(|scenario| scenario.tls == tls);
+                if needed { self.start_all(tls) } else { Vec::new() }
+            });
             for (scenario, taken) in wanted.iter().zip(&mut taken) {
+                let servers = if scenario.tls { &tls } else { &tcp };
                 eprintln!("round {} of {}: {}", round + 1, self.options.rounds, scenario.title);
                 for nth in 0..servers.len() {
                     // Nobody comes always first.
@@ -105,6 +114,19 @@ impl<'a> Run<'a> {
             self.results.rows.push((scenario, row));
         }
         Ok(())
+    }
+
+    fn start_all(&self, tls: bool) -> Vec<Result<Server, String>> {
+        let start = |contender: &Contender| {
+            let over = match &self.certificate {
+                _ if !tls => Over::Tcp,
+                _ if !contender.speaks_tls() => return Err("not over TLS here".into()),
+                Ok(certificate) => Over::Tls(certificate),
+                Err(why) => return Err(why.clone()),
+            };
+            contender.start(self.backends, 1, over).map_err(|why| format!("did not start: {why}"))
+        };
+        self.contenders.iter().map(start).collect()
     }
 
     fn tell(&self, scenario: &Scenario, row: &[Result<Figures, String>]) {
@@ -153,7 +175,7 @@ impl<'a> Run<'a> {
     }
 
     fn one_and_two(&self, contender: Contender, folder: &Path) -> Result<[f64; 2], String> {
-        let servers = [1, 2].map(|workers| contender.start(self.backends, workers));
+        let servers = [1, 2].map(|workers| contender.start(self.backends, workers, Over::Tcp));
         let mut taken = [Vec::new(), Vec::new()];
         for _ in 0..self.options.rounds {
             for (server, taken) in servers.iter().zip(&mut taken) {
@@ -196,8 +218,11 @@ fn is_beside(clients: &Clients) -> bool {
     matches!(clients, Clients::Beside(_))
 }
 
-/// Whether the answer is the right one at all.
+/// Whether the answer is the right one at all. Over TLS the load alone can ask.
 fn probe(scenario: &Scenario, server: &Server) -> Result<(), String> {
+    if scenario.tls {
+        return Ok(());
+    }
     let mut client = Client::try_connect(server.addr).map_err(|error| error.to_string())?;
     let (method, body): (_, &[u8]) = match scenario.clients {
         Clients::Post => ("POST", &[b'x'; 16 * 1024]),

@@ -28,6 +28,8 @@ pub struct Scenario {
     pub connections: usize,
     /// What they do.
     pub clients: Clients,
+    /// They come over TLS.
+    pub tls: bool,
 }
 
 /// Three bytes.
@@ -66,6 +68,8 @@ pub const SCENARIOS: &[Scenario] = &[
     ),
     asks("post-32", "POST of 16 KB, 32 connections", POSTED, 32, Clients::Post),
     asks("close-32", "3 bytes, a new connection each, 32 at once", SMALL, 32, Clients::Close),
+    over_tls("tls-3b-32", "3 bytes over TLS, 32 connections", SMALL, 32),
+    over_tls("tls-100k-32", "100 KB over TLS, 32 connections", KB_100, 32),
     asks("idle-64", "3 bytes, 64 connections beside 10,000 idle ones", SMALL, 64, Clients::Beside(10_000)),
 ];
 
@@ -81,6 +85,15 @@ const fn get(
     asks(id, title, body, connections, Clients::Get)
 }
 
+const fn over_tls(
+    id: &'static str,
+    title: &'static str,
+    body: (&'static str, usize),
+    connections: usize,
+) -> Scenario {
+    Scenario { tls: true, ..get(id, title, body, connections) }
+}
+
 const fn asks(
     id: &'static str,
     title: &'static str,
@@ -88,5 +101,5 @@ const fn asks(
     connections: usize,
     clients: Clients,
 ) -> Scenario {
-    Scenario { id, title, path, length, connections, clients }
+    Scenario { id, title, path, length, connections, clients, tls: false }
 }

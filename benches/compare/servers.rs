@@ -10,7 +10,7 @@ use std::process::Command;
 use super::backends::{Backends, nginx, nginx_conf, wait_for};
 use super::process::Program;
 use super::support::sockets::{LOOPBACK, Reserved};
-use super::support::{Conf, Host, Kind, Setup};
+use super::support::{Certificate, Conf, Host, Kind, Setup};
 
 /// One of those that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub const ALL: [Contender; 7] = [
     Contender::HaProxy,
     Contender::Lighttpd,
 ];
+
+/// What its clients speak.
+#[derive(Clone, Copy)]
+pub enum Over<'a> {
+    /// HTTP alone.
+    Tcp,
+    /// HTTP over TLS; this is what the server shows.
+    Tls(&'a Certificate),
+}
 
 /// A running server.
 pub struct Server {
@@ -66,6 +75,12 @@ impl Contender {
         }
     }
 
+    /// Whether it can be set up here to speak TLS. Of the plugin's hosts one has that built in; with
+    /// lighttpd it is a package of its own.
+    pub fn speaks_tls(self) -> bool {
+        matches!(self, Contender::Plugin(Kind::Monkey18) | Contender::Nginx | Contender::HaProxy)
+    }
+
     /// Whether it is the plugin.
     pub fn is_ours(self) -> bool {
         matches!(self, Contender::Plugin(_))
@@ -80,16 +95,20 @@ impl Contender {
     }
 
     /// Starts it with so many workers, and waits until it listens.
-    pub fn start(self, backends: &Backends, workers: usize) -> Result<Server, String> {
-        if let Contender::Plugin(kind) = self {
-            return Ok(plugin(kind, backends, workers));
+    pub fn start(self, backends: &Backends, workers: usize, over: Over<'_>) -> Result<Server, String> {
+        match (self, over) {
+            (Contender::Plugin(kind), Over::Tcp) => return Ok(host(plugin(kind, backends), workers)),
+            (Contender::Plugin(kind), Over::Tls(certificate)) => {
+                return Ok(host(plugin(kind, backends).tls(certificate), workers));
+            }
+            (Contender::Nginx | Contender::HaProxy | Contender::Lighttpd, _) => {}
         }
         let port = Reserved::new(LOOPBACK).map_err(|error| error.to_string())?;
         let addr = port.addr();
         let folder = tempfile::Builder::new().prefix("compare-").tempdir().unwrap();
         let command = match self {
             Contender::Nginx => {
-                let http = nginx_proxy(addr, backends);
+                let http = nginx_proxy(addr, backends, over);
                 fs::write(
                     folder.path().join("nginx.conf"),
                     nginx_conf(folder.path(), backends.descriptors, workers, &http),
@@ -99,7 +118,7 @@ impl Contender {
             }
             Contender::HaProxy => {
                 let conf = folder.path().join("haproxy.cfg");
-                fs::write(&conf, haproxy(addr, backends, workers)).unwrap();
+                fs::write(&conf, haproxy(addr, backends, workers, over)).unwrap();
                 let mut command = Command::new("haproxy");
                 command.arg("-db").arg("-f").arg(conf);
                 command
@@ -139,10 +158,10 @@ fn monkey(variable: &str) -> Result<String, String> {
     Ok(format!("plugin in Monkey {}", number.unwrap_or("of unknown version")))
 }
 
-fn plugin(kind: Kind, backends: &Backends, workers: usize) -> Server {
+fn plugin(kind: Kind, backends: &Backends) -> Setup {
     let list = |all: &[SocketAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     let conf = Conf::new().route_to("^/toy/", &list(&backends.toys)).route_to("^/", &list(&backends.files));
-    host(Setup::new(kind, conf), workers)
+    Setup::new(kind, conf)
 }
 
 fn host(setup: Setup, workers: usize) -> Server {
@@ -159,13 +178,24 @@ fn host(setup: Setup, workers: usize) -> Server {
 
 /// Its disk is left out: what a client takes slowly stays with the backend, and what it sends has
 /// room in memory.
-fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
+fn nginx_proxy(addr: SocketAddr, backends: &Backends, over: Over<'_>) -> String {
+    let (ssl, certificate) = match over {
+        Over::Tcp => ("", String::new()),
+        Over::Tls(it) => (
+            " ssl",
+            format!(
+                "ssl_certificate {}; ssl_certificate_key {};\n",
+                it.chain().display(),
+                it.key().display()
+            ),
+        ),
+    };
     let upstream = |name: &str, all: &[SocketAddr]| {
         let servers: String = all.iter().map(|server| format!("server {server}; ")).collect();
         format!("upstream {name} {{ {servers}keepalive 4096; keepalive_requests 100000000; }}\n")
     };
     format!(
-        "{}{}server {{ listen {addr} backlog=4096;\n\
+        "{}{}server {{ listen {addr}{ssl} backlog=4096; {certificate}\n\
          proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $http_host;\n\
          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_max_temp_file_size 0;\n\
          client_body_buffer_size 64k;\n\
@@ -177,7 +207,11 @@ fn nginx_proxy(addr: SocketAddr, backends: &Backends) -> String {
 
 /// By itself it gives up idle connections to backends when a quarter of its descriptors is in use,
 /// and here clients alone may take half of them.
-fn haproxy(addr: SocketAddr, backends: &Backends, workers: usize) -> String {
+fn haproxy(addr: SocketAddr, backends: &Backends, workers: usize, over: Over<'_>) -> String {
+    let tls = match over {
+        Over::Tcp => String::new(),
+        Over::Tls(it) => format!(" ssl crt {}", it.chain_and_key().display()),
+    };
     let farm = |name: &str, all: &[SocketAddr]| {
         let servers = all.iter().zip(1..).map(|(server, nth)| format!("  server s{nth} {server}\n"));
         format!("backend {name}\n  balance roundrobin\n{}", servers.collect::<String>())
@@ -187,7 +221,7 @@ fn haproxy(addr: SocketAddr, backends: &Backends, workers: usize) -> String {
          tune.pool-low-fd-ratio 90\n  tune.pool-high-fd-ratio 95\n\
          defaults\n  mode http\n  option forwardfor\n  http-reuse always\n  timeout connect 5s\n  \
          timeout client 300s\n  timeout server 60s\n\
-         frontend f\n  bind {addr}\n  use_backend toys if {{ path_beg /toy/ }}\n  default_backend files\n\
+         frontend f\n  bind {addr}{tls}\n  use_backend toys if {{ path_beg /toy/ }}\n  default_backend files\n\
          {}{}",
         backends.descriptors,
         farm("files", &backends.files),
