@@ -1,16 +1,24 @@
 #!/usr/bin/env bash
 # Makes a Debian package of what cargo has built, with dpkg-deb alone:
 #
-#   packaging/deb.sh [FOLDER]         FOLDER is target/debian when it is missing
+#   packaging/deb.sh [--pgo] [FOLDER]         FOLDER is target/debian when it is missing
 #
+# With --pgo the plugin is compiled as packaging/pgo.sh does it: faster, but not byte for byte the
+# same each time.
 # The plugin goes to /usr/lib/monkey, where Debian's build of Monkey keeps its own. No file below
 # /etc is installed: a server that never asked for the plugin stays as it is. DEB_MAINTAINER is
 # the maintainer's name and address, that of the last commit when it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+pgo=
+if [ "${1:-}" = --pgo ]; then
+  pgo=yes
+  shift
+fi
 out=${1:-target/debian}
 built=${CARGO_TARGET_DIR:-target}/release
+plugin=$built/libmonkey_proxy_reverse.so
 name=monkey-proxy-reverse
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 revision=1
@@ -20,11 +28,15 @@ maintainer=${DEB_MAINTAINER:-$(git log -1 --format='%an <%ae>' 2>/dev/null || ec
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)}
 
 cargo build --release --locked --lib --bins
+if [ -n "$pgo" ]; then
+  packaging/pgo.sh
+  plugin=${CARGO_TARGET_DIR:-target}/pgo/monkey-proxy_reverse.so
+fi
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 doc=$root/usr/share/doc/$name
-install -D -m 644 "$built/libmonkey_proxy_reverse.so" "$root/usr/lib/monkey/monkey-proxy_reverse.so"
+install -D -m 644 "$plugin" "$root/usr/lib/monkey/monkey-proxy_reverse.so"
 install -D -m 644 conf/proxy_reverse.conf "$doc/examples/proxy_reverse.conf"
 install -m 644 README.md "$doc/"
 (cd docs && find . -type f) | while read -r page; do
