@@ -14,10 +14,11 @@ const PANEL: f64 = 290.0;
 /// The last figure below the one panel and the first below the other must not read as one.
 const GAP: f64 = 42.0;
 const LINE: f64 = 24.0;
-const TOP: f64 = 96.0;
+const TOP: f64 = 118.0;
 /// The scale goes from a quarter to four times; what is beyond stands at its edge.
 const OCTAVES: f64 = 2.0;
-const COLOURS: [&str; 7] = ["#2f81f7", "#2da44e", "#79b8ff", "#7ee2a0", "#d9822b", "#a371f7", "#8b949e"];
+const COLOURS: [&str; 9] =
+    ["#0b5cd5", "#1a7f37", "#4f9bff", "#46c266", "#a5d0ff", "#a8f0bd", "#d9822b", "#a371f7", "#8b949e"];
 const STYLE: &str = "<style>\
     text{font:13px system-ui,sans-serif;fill:#24292f}.head{font-weight:600}.dim{font-size:11px;fill:#6e7781}\
     .grid{stroke:#8b949e;stroke-opacity:.25}.one{stroke:#8b949e;stroke-width:1.5}\

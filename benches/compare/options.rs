@@ -71,7 +71,8 @@ fn help() -> String {
     format!(
         "cargo bench --bench compare -- [--quick] [--only SCENARIO]... [--rounds N] [--seconds S]\n\n\
          scenarios: {}\n\n\
-         MONKEY_1_5 and MONKEY_1_8 name the binaries of real servers. A whole run writes\n\
+         MONKEY_1_5 and MONKEY_1_8 name the binaries of real servers, MPR_PGO a plugin that\n\
+         packaging/pgo.sh has built: it is measured in them too. A whole run writes\n\
          docs/PERFORMANCE.md and docs/performance.svg; one that is quick or has --only writes\n\
          files of these names into target/compare.",
         ids.join(" ")

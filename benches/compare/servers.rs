@@ -4,7 +4,7 @@
 use std::env;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::backends::{Backends, nginx, nginx_conf, wait_for};
@@ -22,15 +22,26 @@ pub enum Contender {
     /// Another proxy.
     Lighttpd,
     /// The plugin in this host.
-    Plugin(Kind),
+    Plugin(Kind, Build),
+}
+
+/// How the plugin was compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// By `cargo build --release`.
+    Plain,
+    /// By `packaging/pgo.sh`: the file that `MPR_PGO` names.
+    Profiled,
 }
 
 /// All there are, ours first.
-pub const ALL: [Contender; 7] = [
-    Contender::Plugin(Kind::Monkey15),
-    Contender::Plugin(Kind::Monkey18),
-    Contender::Plugin(Kind::Harness),
-    Contender::Plugin(Kind::Harness18),
+pub const ALL: [Contender; 9] = [
+    Contender::Plugin(Kind::Monkey15, Build::Profiled),
+    Contender::Plugin(Kind::Monkey18, Build::Profiled),
+    Contender::Plugin(Kind::Monkey15, Build::Plain),
+    Contender::Plugin(Kind::Monkey18, Build::Plain),
+    Contender::Plugin(Kind::Harness, Build::Plain),
+    Contender::Plugin(Kind::Harness18, Build::Plain),
     Contender::Nginx,
     Contender::HaProxy,
     Contender::Lighttpd,
@@ -68,28 +79,35 @@ impl Contender {
             Contender::Nginx => version("nginx", "-v", "nginx/"),
             Contender::HaProxy => version("haproxy", "-v", "HAProxy version "),
             Contender::Lighttpd => version("lighttpd", "-v", "lighttpd/"),
-            Contender::Plugin(Kind::Harness) => Ok("plugin in the harness, 1.5".into()),
-            Contender::Plugin(Kind::Harness18) => Ok("plugin in the harness, 1.8".into()),
-            Contender::Plugin(Kind::Monkey15) => monkey("MONKEY_1_5"),
-            Contender::Plugin(Kind::Monkey18) => monkey("MONKEY_1_8"),
+            Contender::Plugin(kind, build) => {
+                let host = match kind {
+                    Kind::Harness => "the harness, 1.5".into(),
+                    Kind::Harness18 => "the harness, 1.8".into(),
+                    Kind::Monkey15 => monkey("MONKEY_1_5")?,
+                    Kind::Monkey18 => monkey("MONKEY_1_8")?,
+                };
+                build.file()?;
+                let how = if build == Build::Profiled { ", profiled" } else { "" };
+                Ok(format!("plugin in {host}{how}"))
+            }
         }
     }
 
     /// Whether it can be set up here to speak TLS. Of the plugin's hosts one has that built in; with
     /// lighttpd it is a package of its own.
     pub fn speaks_tls(self) -> bool {
-        matches!(self, Contender::Plugin(Kind::Monkey18) | Contender::Nginx | Contender::HaProxy)
+        matches!(self, Contender::Plugin(Kind::Monkey18, _) | Contender::Nginx | Contender::HaProxy)
     }
 
     /// Whether it is the plugin.
     pub fn is_ours(self) -> bool {
-        matches!(self, Contender::Plugin(_))
+        matches!(self, Contender::Plugin(..))
     }
 
     /// Starts the server that the plugin would be in, with a file for `/3` of its own; `None` for
     /// other proxies.
     pub fn start_host_alone(self) -> Option<Server> {
-        let Contender::Plugin(kind) = self else { return None };
+        let Contender::Plugin(kind, _) = self else { return None };
         let nobody = Conf::new().route_to("^/nobody/asks/this", "127.0.0.1:1");
         Some(host(Setup::new(kind, nobody).file("3", b"ok\n"), 1))
     }
@@ -97,9 +115,15 @@ impl Contender {
     /// Starts it with so many workers, and waits until it listens.
     pub fn start(self, backends: &Backends, workers: usize, over: Over<'_>) -> Result<Server, String> {
         match (self, over) {
-            (Contender::Plugin(kind), Over::Tcp) => return Ok(host(plugin(kind, backends), workers)),
-            (Contender::Plugin(kind), Over::Tls(certificate)) => {
-                return Ok(host(plugin(kind, backends).tls(certificate), workers));
+            (Contender::Plugin(kind, build), over) => {
+                let mut setup = plugin(kind, backends);
+                if let Some(file) = build.file()? {
+                    setup = setup.plugin(file);
+                }
+                if let Over::Tls(certificate) = over {
+                    setup = setup.tls(certificate);
+                }
+                return Ok(host(setup, workers));
             }
             (Contender::Nginx | Contender::HaProxy | Contender::Lighttpd, _) => {}
         }
@@ -137,6 +161,21 @@ impl Contender {
     }
 }
 
+impl Build {
+    /// The library, if it is not what cargo just built.
+    fn file(self) -> Result<Option<PathBuf>, String> {
+        match self {
+            Build::Plain => Ok(None),
+            Build::Profiled => {
+                let file = env::var_os("MPR_PGO").filter(|path| !path.is_empty()).map(PathBuf::from);
+                let file = file.ok_or("the plugin as packaging/pgo.sh builds it: MPR_PGO is not set")?;
+                // Hosts are started in folders of their own.
+                Ok(Some(file.canonicalize().map_err(|error| format!("MPR_PGO={}: {error}", file.display()))?))
+            }
+        }
+    }
+}
+
 /// The program's own words about its version, from `prefix` on.
 fn version(program: &str, argument: &str, prefix: &str) -> Result<String, String> {
     let output = Command::new(program).arg(argument).output();
@@ -155,7 +194,7 @@ fn monkey(variable: &str) -> Result<String, String> {
     let said = String::from_utf8_lossy(&output.stdout);
     let words = said.split(|c: char| !c.is_ascii_digit() && c != '.');
     let number = words.filter(|word| word.starts_with("1.")).max_by_key(|word| word.len());
-    Ok(format!("plugin in Monkey {}", number.unwrap_or("of unknown version")))
+    Ok(format!("Monkey {}", number.unwrap_or("of unknown version")))
 }
 
 fn plugin(kind: Kind, backends: &Backends) -> Setup {

@@ -150,6 +150,7 @@ pub struct Setup {
     may_panic: bool,
     ulimits: Vec<String>,
     prepare: Option<Prepare>,
+    plugin: Option<PathBuf>,
 }
 
 impl Setup {
@@ -170,7 +171,14 @@ impl Setup {
             may_panic: false,
             ulimits: Vec::new(),
             prepare: None,
+            plugin: None,
         }
+    }
+
+    /// Loads this file instead of what cargo built, or `MPR_PLUGIN` names.
+    pub fn plugin(mut self, file: PathBuf) -> Setup {
+        self.plugin = Some(file);
+        self
     }
 
     /// Does something to the configuration folder before the start.
@@ -261,7 +269,7 @@ impl Setup {
     /// `None` when somebody took the port that was chosen.
     fn try_start(&self) -> Option<Host> {
         let root = tempfile::Builder::new().prefix("mpr-").tempdir().unwrap();
-        let plugin = build::plugin();
+        let plugin = self.plugin.clone().unwrap_or_else(build::plugin);
         // The harness chooses its port itself; the real server cannot.
         let port = (!self.kind.is_harness()).then(|| Reserved::everywhere().unwrap());
         let real = self.kind == Kind::Monkey15;
