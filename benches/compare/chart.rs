@@ -7,9 +7,9 @@ use super::load::Figures;
 use super::report::Best;
 use super::run::Results;
 
-const WIDTH: f64 = 980.0;
+const WIDTH: f64 = 1035.0;
 /// Where the names of scenarios end.
-const NAMES: f64 = 345.0;
+const NAMES: f64 = 400.0;
 const PANEL: f64 = 290.0;
 /// The last figure below the one panel and the first below the other must not read as one.
 const GAP: f64 = 42.0;

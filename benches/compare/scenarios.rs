@@ -60,12 +60,7 @@ pub const SCENARIOS: &[Scenario] = &[
     get("10m-32", "10 MB, 32 connections", MB_10, 32),
     get("chunked-1", "64 KB in 16 chunks, 1 connection", STREAM, 1),
     get("chunked-32", "64 KB in 16 chunks, 32 connections", STREAM, 32),
-    get(
-        "apart-32",
-        "3 bytes behind their head, from a server without TCP_NODELAY, 32 connections",
-        APART,
-        32,
-    ),
+    get("apart-32", "A head, then 3 bytes, no TCP_NODELAY, 32 connections", APART, 32),
     asks("post-32", "POST of 16 KB, 32 connections", POSTED, 32, Clients::Post),
     asks("close-32", "3 bytes, a new connection each, 32 at once", SMALL, 32, Clients::Close),
     over_tls("tls-3b-32", "3 bytes over TLS, 32 connections", SMALL, 32),
