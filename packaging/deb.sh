@@ -5,6 +5,7 @@
 #
 # With --pgo the plugin is compiled as packaging/pgo.sh does it: faster, but not byte for byte the
 # same each time.
+#
 # The plugin goes to /usr/lib/monkey, where Debian's build of Monkey keeps its own. No file below
 # /etc is installed: a server that never asked for the plugin stays as it is. DEB_MAINTAINER is
 # the maintainer's name and address, that of the last commit when it is missing.

@@ -208,9 +208,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Says it once: two may be missing for the same reason.
     fn note(&mut self, text: String) {
-        eprintln!("{text}");
-        self.results.notes.push(text);
+        if !self.results.notes.contains(&text) {
+            eprintln!("{text}");
+            self.results.notes.push(text);
+        }
     }
 }
 
